@@ -1,0 +1,68 @@
+// A classifier: a pack, the kernels chosen for this machine and all the memory that classifying needs.
+//
+// It is not thread-safe: one call at a time. After `load` nothing is allocated, and no call can fail for lack of memory.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "beex/bytes.h"
+#include "beex/exit_rule.h"
+#include "beex/pack.h"
+#include "beex/status.h"
+
+namespace beex {
+
+// Stages of a classification, for measuring where time goes.
+enum class Stage : std::uint8_t { kTokenize, kEmbed, kQuantize, kBinaryLinear, kAttention, kActivation, kNorm, kExit, kDone };
+
+// Told whenever a classification enters a stage. The engine has no clock; the observer brings its own.
+struct StageObserver {
+  void (*enter)(void* context, Stage stage) = nullptr;
+  void* context = nullptr;
+};
+
+// The answer for one text. Spans point into the classifier and hold until its next call.
+struct Result {
+  std::uint32_t label = 0;                  // class with the largest probability
+  std::span<const float> probabilities;     // (class), calibrated; pooled over the windows
+  std::span<const float> logits;            // (class), of the last window, before temperature
+  std::uint32_t exit_block = 0;             // deepest block that ran, 0 when exit 0 answered
+  ExitReason exit_reason = ExitReason::kLast;  // of the window that went deepest
+  std::uint32_t tokens = 0;                 // of the whole text, without [CLS] and [SEP]
+  std::uint32_t windows = 0;                // 1 unless the text is longer than the pack's limit
+  std::uint32_t blocks_run = 0;             // summed over the windows
+  bool truncated = false;                   // a pair that did not fit; single texts are windowed, never cut
+};
+
+class Classifier {
+ public:
+  // Takes the pack's bytes, checks them and prepares weights and work memory.
+  // `kernels` names an implementation (see kernel_names); empty takes the fastest one of this build.
+  static Error load(Bytes pack, std::string_view kernels, std::unique_ptr<Classifier>& classifier);
+  ~Classifier();
+  Classifier(const Classifier&) = delete;
+  Classifier& operator=(const Classifier&) = delete;
+
+  // Classifies UTF-8 text under `rule`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
+  // `classify_pair`, and the other way round.
+  Error classify(std::string_view text, const ExitRule& rule, Result& result);
+  Error classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result);
+
+  const Pack& pack() const;
+  const char* kernels() const;    // name of the implementation in use
+  std::size_t memory() const;     // bytes held: pack, re-laid weights, tokenizer tables, work memory
+  void observe(StageObserver observer);
+
+ private:
+  struct State;
+  explicit Classifier(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// Names of the kernel implementations in this build, fastest first; "reference" is always the last.
+std::span<const char* const> kernel_names();
+
+}  // namespace beex

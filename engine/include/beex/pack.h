@@ -1,0 +1,104 @@
+// A validated view of a `.beex` file (model_pack/FORMAT.md). It owns nothing: the bytes must outlive it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "beex/exit_rule.h"
+#include "beex/status.h"
+
+namespace beex {
+
+constexpr std::uint32_t kMaxBlocks = 24;
+
+enum class SlfnForm : std::uint32_t { kOpen = 0, kBounded = 1 };
+enum class Pooling : std::uint32_t { kMean = 0, kCls = 1 };
+
+// The `config` section, checked against the table of FORMAT.md.
+struct Config {
+  std::uint32_t inputs = 1;  // 1 text or 2 (a pair)
+  std::uint32_t classes = 0;
+  std::uint32_t vocabulary_size = 0;
+  std::uint32_t hidden_size = 0;
+  std::uint32_t blocks = 0;
+  std::uint32_t heads = 0;
+  std::uint32_t slfn_size = 0;
+  std::uint32_t max_tokens = 0;
+  std::uint32_t embedding_bits = 0;
+  std::uint32_t position_bits = 0;
+  SlfnForm slfn_form = SlfnForm::kOpen;
+  Pooling pooling = Pooling::kMean;
+  bool fold_case = true;  // lower-case and strip accents
+  std::uint32_t cls_id = 0;
+  std::uint32_t sep_id = 0;
+  std::uint32_t unk_id = 0;
+
+  std::uint32_t head_size() const { return hidden_size / heads; }
+  // Rows of the gate half of the SLFN's hidden matrix.
+  std::uint32_t gate_rows() const { return slfn_form == SlfnForm::kOpen ? slfn_size : hidden_size; }
+};
+
+// Few-bit rows: value = scale[row] * (2q - (2^bits - 1)).
+struct FewBitRows {
+  std::span<const std::uint8_t> rows;  // (row, column) packed, `bits` each
+  std::span<const float> scale;        // (row)
+  std::uint32_t bits = 0;
+  std::uint32_t columns = 0;
+};
+
+// A binary linear layer: y = D * scale + bias (FORMAT.md, "Binary linear").
+struct BinaryLinearWeights {
+  std::uint32_t rows = 0;
+  std::uint32_t columns = 0;
+  std::span<const std::uint8_t> bits;  // (row, column / 8)
+  std::span<const float> scale;        // (row)
+  std::span<const float> bias;         // (row)
+  std::span<const float> threshold;    // (column), of the input's quantizer
+};
+
+struct NormWeights {
+  std::span<const float> gamma;  // (hidden)
+  std::span<const float> beta;   // (hidden)
+};
+
+// Places where floats become few-bit integers; the order is that of `activation.bits`.
+enum ActivationSite : std::uint32_t { kQkvInput, kQuery, kKey, kOutputInput, kSlfnInput, kGateHidden, kContentHidden, kActivationSites };
+
+struct Quantizer {
+  std::uint32_t bits = 1;
+  float inverse_step = 1.0f;
+};
+
+struct BlockWeights {
+  BinaryLinearWeights qkv, output, hidden, gate, content;  // `gate` is empty in the bounded form
+  NormWeights attention_norm, slfn_norm;
+  float score_scale = 0.0f;
+  std::array<Quantizer, kActivationSites> quantizer;
+};
+
+struct ExitWeights {
+  std::span<const float> weight;  // (class, hidden)
+  std::span<const float> bias;    // (class)
+  float inverse_temperature = 1.0f;
+};
+
+class Pack {
+ public:
+  // Checks everything and fills `pack` with views into `bytes`. `bytes` must be aligned to 64 and outlive `pack`.
+  // On an error `pack` is unusable and the message says which section, where, what was found and what was expected.
+  static Error parse(std::span<const std::uint8_t> bytes, Pack& pack);
+
+  Config config;
+  std::string_view metadata;    // JSON, for people; empty when the pack has none
+  std::string_view labels;      // one a line
+  std::string_view vocabulary;  // one a line, ascending
+  FewBitRows embedding, position, segment;  // `segment` is empty unless inputs is 2
+  NormWeights embedding_norm;
+  std::array<BlockWeights, kMaxBlocks> block;
+  std::array<ExitWeights, kMaxBlocks + 1> exit;
+  ExitRule exit_rule;
+};
+
+}  // namespace beex
