@@ -1,0 +1,118 @@
+"""A trained network as a pack."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Sequence
+
+import numpy as np
+import torch
+
+from .binary import BinaryLinear, Quantizer, few_bit_indices, few_bit_scale
+from .model import Attention, Block, Classifier
+from .pack import CONFIG_WORDS, ExitRule, PackWriter, json_section, lines_section, pack_bits, pack_few_bits
+from .tokenizer import Encoder
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray:
+    return tensor.detach().cpu().numpy().astype(np.float32)
+
+
+def _step(quantizer: Quantizer) -> np.float32:
+    return np.float32(abs(quantizer.step.item())).clip(np.float32(1e-4))
+
+
+def _add_rows(writer: PackWriter, name: str, rows: torch.Tensor, bits: int) -> None:
+    rows = rows.detach()
+    scale = few_bit_scale(rows, bits)
+    writer.add(f"{name}.rows", pack_few_bits(_array(few_bit_indices(rows, scale, bits)), bits))
+    writer.add(f"{name}.scale", _array(scale).ravel())
+
+
+def _add_linear(writer: PackWriter, name: str, layer: BinaryLinear) -> None:
+    """Fold the activation's levels into scale and bias (FORMAT.md, "Activations" and "Binary linear")."""
+    quantizer = layer.quantize
+    step, bits = _step(quantizer), quantizer.bits
+    positive = _array(layer.weight) >= 0
+    scale, bias = _array(layer.scale), _array(layer.bias)
+    if quantizer.signed:
+        threshold = _array(quantizer.threshold)
+    else:
+        threshold = np.full(positive.shape[1], step * np.float32(2 ** (bits - 1) - 0.5), np.float32)
+        row_sum = (positive * 2.0 - 1.0).sum(1)
+        bias = (bias + scale * (step / 2) * (2**bits - 1) * row_sum).astype(np.float32)
+    writer.add(f"{name}.threshold", threshold)
+    writer.add(f"{name}.bits", pack_bits(positive))
+    writer.add(f"{name}.scale", scale * (step / np.float32(2)))
+    writer.add(f"{name}.bias", bias)
+
+
+def _norm(layer: torch.nn.LayerNorm) -> np.ndarray:
+    return np.stack([_array(layer.weight), _array(layer.bias)])
+
+
+def _sites(block: Block) -> list[Quantizer]:
+    """The block's quantizers in the order of `activation.bits`; the bounded form has no gate hidden site and repeats the content's."""
+    attention, slfn = block.attention, block.slfn
+    gate = slfn.gate if slfn.gate is not None else slfn.content
+    return [
+        attention.qkv.quantize, attention.query, attention.key, attention.output.quantize,
+        slfn.hidden.quantize, gate.quantize, slfn.content.quantize,
+    ]  # fmt: skip
+
+
+def _score_scale(attention: Attention) -> np.ndarray:
+    head_size = attention.output.weight.shape[1] // attention.heads
+    product = float(_step(attention.query)) / 2 * float(_step(attention.key)) / 2
+    return np.array([product / math.sqrt(head_size)], np.float32)
+
+
+def export(
+    model: Classifier,
+    encoder: Encoder,
+    labels: Sequence[str],
+    metadata: dict[str, Any],
+    temperatures: Sequence[float] | None = None,
+    rule: ExitRule = ExitRule(),
+) -> bytes:
+    """The pack of a binarized network. Raises ValueError for a float twin."""
+    config = model.config
+    if not config.binary or config.activation_bits > 4:
+        raise ValueError("a float twin cannot be exported; train with binary weights")
+    writer = PackWriter()
+    words = np.zeros(CONFIG_WORDS, np.uint32)
+    words[:18] = [
+        config.inputs, 0, config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads, config.slfn_size,
+        config.max_tokens, config.embedding_bits, config.position_bits, int(config.slfn_form == "bounded"), int(config.pooling == "cls"),
+        0, int(encoder.fold_case), encoder.cls_id, encoder.sep_id, encoder.unk_id,
+    ]  # fmt: skip
+    writer.add("config", words)
+    writer.add("metadata", json_section(metadata), required=False)
+    writer.add("labels", lines_section(labels))
+    writer.add("vocabulary", lines_section(encoder.vocabulary))
+    sites = [_sites(block) for block in model.blocks]
+    writer.add("activation.bits", np.array([[site.bits for site in row] for row in sites], np.uint8))
+    writer.add("activation.inverse_step", np.array([[1 / _step(site) for site in row] for row in sites], np.float32))
+    embeddings = model.embeddings
+    _add_rows(writer, "embedding", embeddings.token, config.embedding_bits)
+    _add_rows(writer, "position", embeddings.position, config.position_bits)
+    if embeddings.segment is not None:
+        _add_rows(writer, "segment", embeddings.segment, 8)
+    writer.add("embedding.norm", _norm(embeddings.norm))
+    for i, block in enumerate(model.blocks):
+        _add_linear(writer, f"block{i}.qkv", block.attention.qkv)
+        writer.add(f"block{i}.attention.score_scale", _score_scale(block.attention))
+        _add_linear(writer, f"block{i}.output", block.attention.output)
+        writer.add(f"block{i}.attention.norm", _norm(block.attention_norm))
+        _add_linear(writer, f"block{i}.hidden", block.slfn.hidden)
+        if block.slfn.gate is not None:
+            _add_linear(writer, f"block{i}.gate", block.slfn.gate)
+        _add_linear(writer, f"block{i}.content", block.slfn.content)
+        writer.add(f"block{i}.slfn.norm", _norm(block.slfn_norm))
+    for i, head in enumerate(model.exits):
+        writer.add(f"exit{i}.weight", _array(head.weight))
+        writer.add(f"exit{i}.bias", _array(head.bias))
+    temperatures = temperatures if temperatures is not None else [1.0] * len(model.exits)
+    writer.add("exit.inverse_temperature", np.array([1 / t for t in temperatures], np.float32))
+    writer.add("exit.rule", rule.pack())
+    return writer.to_bytes()

@@ -1,0 +1,213 @@
+"""The network of a pack: embeddings, blocks of attention and SLFN, an exit before the first block and after each.
+
+It is FORMAT.md's network with gradients. Padding exists only here, in batches of training; the engine runs one text at its own length.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .binary import BinaryLinear, Quantizer, few_bit_rows
+
+NORM_EPSILON = 1e-5
+# The reference sizes of the design.
+SIZES = {
+    "nano": {"hidden_size": 128, "blocks": 2, "heads": 4, "slfn_size": 256},
+    "mini": {"hidden_size": 256, "blocks": 4, "heads": 8, "slfn_size": 512},
+    "small": {"hidden_size": 384, "blocks": 6, "heads": 12, "slfn_size": 768},
+}
+
+
+@dataclass
+class ModelConfig:
+    """Shape of a network. `activation_bits` 32 and `binary` False give the float twin."""
+
+    classes: int = 2
+    vocabulary_size: int = 8192
+    hidden_size: int = 192
+    blocks: int = 4
+    heads: int = 6
+    slfn_size: int = 384
+    max_tokens: int = 128
+    inputs: int = 1
+    activation_bits: int = 4
+    embedding_bits: int = 4
+    position_bits: int = 8
+    slfn_form: str = "bounded"  # or "open"
+    pooling: str = "mean"  # or "cls"
+    surrogate: str = "second-order"
+    binary: bool = True
+    dropout: float = 0.1
+
+    def float_twin(self) -> "ModelConfig":
+        """The same network with float weights and activations."""
+        return ModelConfig(**{**asdict(self), "binary": False, "activation_bits": 32, "embedding_bits": 32, "position_bits": 32})
+
+    def check(self) -> None:
+        """Raise ValueError where FORMAT.md would not allow the shape."""
+        rules = {
+            "hidden_size must be a multiple of 64, 64 to 1024": self.hidden_size % 64 == 0 and 64 <= self.hidden_size <= 1024,
+            "slfn_size must be a multiple of 64, 64 to 4096": self.slfn_size % 64 == 0 and 64 <= self.slfn_size <= 4096,
+            "blocks must be 1 to 24": 1 <= self.blocks <= 24,
+            "hidden_size / heads must be a multiple of 16": self.hidden_size % (16 * self.heads) == 0,
+            "max_tokens must be 8 to 1024": 8 <= self.max_tokens <= 1024,
+            "activation_bits must be 1, 2, 4 (or 32 without export)": self.activation_bits in (1, 2, 4, 32),
+            "embedding_bits and position_bits must be 1, 2, 4 or 8": {self.embedding_bits, self.position_bits} <= {1, 2, 4, 8, 32},
+            "slfn_form must be open or bounded": self.slfn_form in ("open", "bounded"),
+            "pooling must be mean or cls": self.pooling in ("mean", "cls"),
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ValueError(rule)
+
+
+class Embeddings(nn.Module):
+    """Token + position (+ segment) rows, then LayerNorm."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d = config.hidden_size
+        self.config = config
+        self.token = nn.Parameter(torch.randn(config.vocabulary_size, d) * 0.3)
+        self.position = nn.Parameter(torch.randn(config.max_tokens, d) * 0.05)
+        self.segment = nn.Parameter(torch.randn(2, d) * 0.05) if config.inputs == 2 else None
+        self.norm = nn.LayerNorm(d, eps=NORM_EPSILON)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, ids: Tensor, segments: Tensor | None) -> Tensor:
+        x = few_bit_rows(F.embedding(ids, self.token), self.config.embedding_bits)
+        x = x + few_bit_rows(self.position[: ids.shape[1]], self.config.position_bits)
+        if self.segment is not None:
+            x = x + few_bit_rows(self.segment, 8 if self.config.binary else 32)[segments]
+        return self.dropout(self.norm(x))
+
+
+class Attention(nn.Module):
+    """Multi-head attention on binary linear layers; the scores come from few-bit queries and keys."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d, bits = config.hidden_size, config.activation_bits
+        options = {"surrogate": config.surrogate, "binary": config.binary}
+        self.heads = config.heads
+        self.qkv = BinaryLinear(d, 3 * d, bits, **options)
+        self.query, self.key = Quantizer(bits, None), Quantizer(bits, None)
+        self.output = BinaryLinear(d, d, bits, **options)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        batch, tokens, d = h.shape
+        q, k, v = self.qkv(h).view(batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        scores = self.query(q) @ self.key(k).transpose(-1, -2) / math.sqrt(d // self.heads)
+        weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1)
+        return self.output((weights @ v).transpose(1, 2).reshape(batch, tokens, d))
+
+
+class SLFN(nn.Module):
+    """Selective learn-forget network, in place of the feed-forward net (METHODS: SLFN of the authors' earlier work).
+
+    open:     (W2s sigmoid(W1s a) ) * (W2f tanh(W1f a))        bounded:  sigmoid(Wg a) * (W2f tanh(W1f a))
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d, f, bits = config.hidden_size, config.slfn_size, config.activation_bits
+        options = {"surrogate": config.surrogate, "binary": config.binary}
+        self.open = config.slfn_form == "open"
+        self.gate_rows = f if self.open else d
+        self.hidden = BinaryLinear(d, self.gate_rows + f, bits, **options)
+        self.gate = BinaryLinear(f, d, bits, signed=False, **options) if self.open else None
+        self.content = BinaryLinear(f, d, bits, **options)
+        with torch.no_grad():  # half-open gates pass half of the content: start it at twice the size
+            if self.open:
+                self.gate.bias.fill_(1.0)
+
+    def forward(self, a: Tensor) -> Tensor:
+        hidden = self.hidden(a)
+        gate, content = hidden[..., : self.gate_rows].sigmoid(), hidden[..., self.gate_rows :].tanh()
+        return (self.gate(gate) if self.open else gate) * self.content(content)
+
+
+class Block(nn.Module):
+    """a = LN(h + attention(h)); LN(a + SLFN(a))."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.attention = Attention(config)
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPSILON)
+        self.slfn = SLFN(config)
+        self.slfn_norm = nn.LayerNorm(config.hidden_size, eps=NORM_EPSILON)
+        # One-bit activations are noise enough; few-bit and float ones take ordinary dropout.
+        self.dropout = nn.Dropout(config.dropout if config.activation_bits > 1 else 0.0)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        a = self.attention_norm(h + self.dropout(self.attention(h, mask)))
+        return self.slfn_norm(a + self.dropout(self.slfn(a)))
+
+
+class Classifier(nn.Module):
+    """Logits of every exit. Exit 0 is linear in the pooled embeddings; every later exit adds to its logits."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        config.check()
+        self.config = config
+        self.embeddings = Embeddings(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.exits = nn.ModuleList(nn.Linear(config.hidden_size, config.classes) for _ in range(config.blocks + 1))
+        for head in self.exits:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def pool(self, h: Tensor, mask: Tensor) -> Tensor:
+        """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]."""
+        if self.config.pooling == "cls":
+            return h[:, 0]
+        weight = mask.unsqueeze(-1).to(h.dtype)
+        return (h * weight).sum(1) / weight.sum(1)
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
+        """ids, mask (and segments) of (batch, tokens); returns logits (exits, batch, classes)."""
+        h = self.embeddings(ids, segments)
+        prior = self.exits[0](self.pool(h, mask))
+        logits = [prior]
+        for block, head in zip(self.blocks, self.exits[1:]):
+            h = block(h, mask)
+            logits.append(head(self.pool(h, mask)) + prior)
+        return torch.stack(logits)
+
+    @torch.no_grad()
+    def initialise(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> None:
+        """Set every quantizer's step from one batch, layer after layer."""
+        hooks = [
+            module.register_forward_pre_hook(lambda quantizer, inputs: None if quantizer.ready else quantizer.initialise(inputs[0]))
+            for module in self.modules()
+            if isinstance(module, Quantizer)
+        ]
+        self.forward(ids, mask, segments)
+        for hook in hooks:
+            hook.remove()
+
+    def binary_layers(self) -> list[BinaryLinear]:
+        """All binary linear layers, in order."""
+        return [module for module in self.modules() if isinstance(module, BinaryLinear)]
+
+    def clamp_latent(self) -> None:
+        """Call after each optimizer step."""
+        for layer in self.binary_layers():
+            layer.clamp_latent()
+
+
+def soft_routing_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """L = sum_i w_i CE(z_i, target) / sum_i w_i over the exits (BEExformer's soft-routing loss; w_i = 1 by default).
+
+    logits (exits, batch, classes), target probabilities (batch, classes).
+    """
+    losses = -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
+    if weights is None:
+        return losses.mean()
+    return (losses * weights).sum() / weights.sum()

@@ -1,0 +1,177 @@
+"""The `.beex` container (FORMAT.md): writing a trained network, reading one back."""
+
+from __future__ import annotations
+
+import json
+import struct
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Sequence
+
+import numpy as np
+
+MAGIC = b"BEEX"
+MAJOR, MINOR = 1, 0
+ALIGNMENT = 64
+REQUIRED = 1
+HEADER = struct.Struct("<4sHHIIQ36xI")
+ENTRY = struct.Struct("<40sQQII")
+CONFIG_WORDS = 24
+CONFIG_FIELDS = (
+    "inputs", "task", "classes", "vocabulary_size", "hidden_size", "blocks", "heads", "slfn_size", "max_tokens",
+    "embedding_bits", "position_bits", "slfn_form", "pooling", "attention", "normalizer", "cls_id", "sep_id", "unk_id",
+)  # fmt: skip
+RULE = struct.Struct("<IfffII")
+RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
+
+
+class PackError(ValueError):
+    """The file is not a pack that can be used; the message says where and why."""
+
+
+@dataclass
+class ExitRule:
+    """FORMAT.md "Exit rule". Entropies are shares of ln(classes)."""
+
+    kind: str = "off"
+    threshold: float = 0.0
+    certain: float = 0.0
+    uncertain: float = 2.0
+    first_exit: int = 0
+    keep_lower_entropy: bool = False
+
+    def pack(self) -> bytes:
+        """The `exit.rule` section."""
+        return RULE.pack(
+            RULE_KINDS.index(self.kind), self.threshold, self.certain, self.uncertain, self.first_exit, int(self.keep_lower_entropy)
+        )
+
+    @staticmethod
+    def unpack(data: bytes) -> "ExitRule":
+        """The rule in an `exit.rule` section."""
+        kind, threshold, certain, uncertain, first, flags = RULE.unpack(data)
+        return ExitRule(RULE_KINDS[kind], threshold, certain, uncertain, first, bool(flags & 1))
+
+
+def pack_bits(signs: np.ndarray) -> np.ndarray:
+    """Rows of truth values (rows, columns) as a `bits` matrix (rows, columns / 8), least significant bit first."""
+    return np.packbits(signs.astype(bool), axis=1, bitorder="little")
+
+
+def unpack_bits(data: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """A `bits` matrix as int8 in {-1, +1}, (rows, columns)."""
+    return (np.unpackbits(data.reshape(rows, columns // 8), axis=1, bitorder="little").astype(np.int8) * 2 - 1)[:, :columns]
+
+
+def pack_few_bits(q: np.ndarray, bits: int) -> np.ndarray:
+    """Rows of integers 0 … 2^bits - 1 (rows, columns) as few-bit rows."""
+    planes = (q.astype(np.uint8)[:, :, None] >> np.arange(bits, dtype=np.uint8)) & 1
+    return np.packbits(planes.reshape(len(q), -1), axis=1, bitorder="little")
+
+
+def unpack_few_bits(data: np.ndarray, rows: int, columns: int, bits: int) -> np.ndarray:
+    """Few-bit rows as integers, (rows, columns)."""
+    planes = np.unpackbits(data.reshape(rows, -1), axis=1, bitorder="little")[:, : columns * bits].reshape(rows, columns, bits)
+    return (planes.astype(np.int32) << np.arange(bits)).sum(-1)
+
+
+class PackWriter:
+    """Collects sections and writes the file."""
+
+    def __init__(self) -> None:
+        self.sections: list[tuple[str, bytes, int]] = []
+
+    def add(self, name: str, data: bytes | np.ndarray, required: bool = True) -> None:
+        """Append a section. Arrays are written as little-endian bytes of their own type."""
+        if isinstance(data, np.ndarray):
+            data = np.ascontiguousarray(data).astype(data.dtype.newbyteorder("<")).tobytes()
+        self.sections.append((name, data, REQUIRED if required else 0))
+
+    def to_bytes(self) -> bytes:
+        """The whole file."""
+        table, body = b"", b""
+        start = HEADER.size + ENTRY.size * len(self.sections)
+        for name, data, flags in self.sections:
+            body += bytes(-(start + len(body)) % ALIGNMENT)
+            table += ENTRY.pack(name.encode("ascii"), start + len(body), len(data), zlib.crc32(data), flags)
+            body += data
+        header = HEADER.pack(MAGIC, MAJOR, MINOR, len(self.sections), zlib.crc32(table), start + len(body), 0)
+        header = header[:-4] + struct.pack("<I", zlib.crc32(header[:-4]))
+        return header + table + body
+
+
+class PackFile:
+    """A pack's sections by name, checked for bounds and checksums. The engine's reader is the strict one."""
+
+    def __init__(self, data: bytes):
+        if data[:4] != MAGIC:
+            raise PackError("not a .beex pack: the file does not start with BEEX")
+        if len(data) < HEADER.size:
+            raise PackError(f"truncated: {len(data)} bytes are less than a header")
+        _, major, _, count, table_crc, size, _ = HEADER.unpack_from(data)
+        if major != MAJOR:
+            raise PackError(f"format version {major}; this program reads version {MAJOR}")
+        if size != len(data):
+            raise PackError(f"truncated: {len(data)} of {size} bytes")
+        table = data[HEADER.size : HEADER.size + ENTRY.size * count]
+        if zlib.crc32(table) != table_crc:
+            raise PackError("section table: checksum does not match")
+        self.sections: dict[str, bytes] = {}
+        for name, offset, length, crc, _ in ENTRY.iter_unpack(table):
+            section = data[offset : offset + length]
+            if len(section) != length or zlib.crc32(section) != crc:
+                raise PackError(f"section {name.rstrip(bytes(1)).decode()!r} at {offset:#x}: checksum does not match")
+            self.sections[name.rstrip(bytes(1)).decode()] = section
+        words = np.frombuffer(self.sections["config"], "<u4")
+        self.config: dict[str, int] = dict(zip(CONFIG_FIELDS, map(int, words)))
+
+    @staticmethod
+    def open(path: str | Path) -> "PackFile":
+        """Read a pack from a file."""
+        try:
+            return PackFile(Path(path).read_bytes())
+        except FileNotFoundError as error:
+            raise PackError(f"{path}: no such file") from error
+
+    def floats(self, name: str, *shape: int) -> np.ndarray:
+        """A section of float32 in the given shape."""
+        return np.frombuffer(self.sections[name], "<f4").astype(np.float32).reshape(shape)
+
+    def raw(self, name: str) -> np.ndarray:
+        """A section of bytes."""
+        return np.frombuffer(self.sections[name], np.uint8)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """The description for people."""
+        return json.loads(self.sections["metadata"]) if "metadata" in self.sections else {}
+
+    def lines(self, name: str) -> list[str]:
+        """A section of text lines."""
+        return self.sections[name].decode("utf-8").split("\n")[:-1]
+
+    @property
+    def exit_rule(self) -> ExitRule:
+        """The default rule."""
+        return ExitRule.unpack(self.sections["exit.rule"])
+
+
+def replace_sections(data: bytes, changes: dict[str, bytes]) -> bytes:
+    """The same pack with some sections' bytes replaced, such as calibration, rule or metadata."""
+    _, _, _, count, _, _, _ = HEADER.unpack_from(data)
+    writer = PackWriter()
+    for name, offset, length, _, flags in ENTRY.iter_unpack(data[HEADER.size : HEADER.size + ENTRY.size * count]):
+        key = name.rstrip(bytes(1)).decode()
+        writer.add(key, changes.get(key, data[offset : offset + length]), required=bool(flags & REQUIRED))
+    return writer.to_bytes()
+
+
+def json_section(value: dict[str, Any]) -> bytes:
+    """Metadata as the pack stores it."""
+    return json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8")
+
+
+def lines_section(lines: Sequence[str]) -> bytes:
+    """Labels or vocabulary as the pack stores them."""
+    return "".join(line + "\n" for line in lines).encode("utf-8")

