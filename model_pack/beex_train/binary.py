@@ -41,8 +41,8 @@ SURROGATES = {"second-order": second_order_sign, "straight-through": clipped_sig
 class Quantizer(nn.Module):
     """Few-bit activations with a learned step and, for signed inputs, a learned threshold per channel.
 
-    Signed: levels (step / 2) * (2q - M), M = 2^bits - 1, which at one bit is +-step/2. Non-negative inputs (the second set of the two-set
-    scheme): levels step * q. The gradient reaches the input and the threshold inside the range, and the step as in LSQ.
+    Signed: x becomes u * step / 2 with u = 2q - M odd, M = 2^bits - 1; at one bit that is +-step/2. Non-negative inputs (the second set of
+    the two-set scheme): q * step. The gradient reaches the input and the threshold inside the range, and the step as in LSQ.
     """
 
     def __init__(self, bits: int, channels: int | None, signed: bool = True):
@@ -51,7 +51,7 @@ class Quantizer(nn.Module):
         self.threshold = nn.Parameter(torch.zeros(channels)) if channels and signed else None
         # Non-negative inputs are sigmoids: their levels start as 0 ... 1. Signed steps are set at the first batch.
         self.step = nn.Parameter(torch.tensor(1.0 / (2**bits - 1)))
-        self.register_buffer("ready", torch.tensor(not signed))
+        self.register_buffer("ready", torch.tensor(not signed or bits >= 32))
 
     def initialise(self, x: Tensor) -> None:
         """Set the step from the spread of the first batch."""
@@ -59,18 +59,24 @@ class Quantizer(nn.Module):
             self.step.fill_(NORMAL_STEP[self.bits] * x.std().clamp_min(1e-3).item())
             self.ready.fill_(True)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
+        """Integers u (or q) and the factor that makes them activations.
+
+        They stay apart so that a product with +-1 weights is exact in training as it is in the engine.
+        """
+        if self.threshold is not None:
+            x = x - self.threshold
         if self.bits >= 32:
-            return x if self.threshold is None else x - self.threshold
+            return x, 1.0
         step = self.step.abs().clamp_min(1e-4)
+        v = x * (1 / step)
         if not self.signed:
-            v = (x / step).clamp(0, 2**self.bits - 1)
-            return step * (v + ((v + 0.5).floor() - v).detach())
-        v = (x if self.threshold is None else x - self.threshold) / step
+            clipped = v.clamp(0, 2**self.bits - 1)
+            return clipped + ((clipped + 0.5).floor() - clipped).detach(), step
         half = 2 ** (self.bits - 1)
         clipped = v.clamp(-half, half)
         level = (v.floor() + 0.5).clamp(0.5 - half, half - 0.5)
-        return step * (clipped + (level - clipped).detach())
+        return 2 * (clipped + (level - clipped).detach()), step / 2
 
 
 class BinaryLinear(nn.Module):
@@ -94,7 +100,8 @@ class BinaryLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weight = self.surrogate(self.weight) if self.binary else self.weight
-        return torch.nn.functional.linear(self.quantize(x), weight * self.scale.unsqueeze(1), self.bias)
+        u, factor = self.quantize(x)
+        return torch.nn.functional.linear(u, weight) * (self.scale * factor) + self.bias
 
     @torch.no_grad()
     def clamp_latent(self) -> None:

@@ -24,6 +24,9 @@ from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
 
 
+SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
+
+
 @dataclass
 class Settings:
     """Options of a run; a recipe (TOML) or the command line sets them."""
@@ -175,7 +178,7 @@ def train(
     model: Classifier, settings: Settings, inputs: Inputs, target: Tensor, dev: tuple[Inputs, list[int]] | None, checkpoint: Path,
     compile: bool = False,
 ) -> None:  # fmt: skip
-    """Train in place. `target` holds class probabilities per row; saves to `checkpoint` every two minutes and resumes from it.
+    """Train in place. `target` holds class probabilities per row; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
 
     A resumed run ends with the same weights as an uninterrupted one with the same number of threads.
     """
@@ -243,11 +246,11 @@ def train(
         step += 1
         running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
         now = time.monotonic()
-        if dev is not None and now - evaluated > 120:
+        if dev is not None and now - evaluated > SAVE_SECONDS:
             z = all_logits(model, dev[0], len(dev[1]))
             dev_text = " ".join(f"{100 * a:.1f}" for a in (z.argmax(-1) == np.array(dev[1])).mean(-1)) + " %"
             evaluated = time.monotonic()
-        if now - saved > 120:
+        if now - saved > SAVE_SECONDS:
             save()
             saved = time.monotonic()
         progress.show(step, running, dev_text)

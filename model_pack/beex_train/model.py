@@ -102,7 +102,8 @@ class Attention(nn.Module):
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         batch, tokens, d = h.shape
         q, k, v = self.qkv(h).view(batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        scores = self.query(q) @ self.key(k).transpose(-1, -2) / math.sqrt(d // self.heads)
+        (q, q_factor), (k, k_factor) = self.query(q), self.key(k)
+        scores = q @ k.transpose(-1, -2) * (q_factor * k_factor / math.sqrt(d // self.heads))
         weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1)
         return self.output((weights @ v).transpose(1, 2).reshape(batch, tokens, d))
 

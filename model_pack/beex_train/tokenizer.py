@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Iterable, Sequence
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
+MAX_ALPHABET = 200  # characters; rarer ones read as [UNK]
 
 
 def _normalizer(fold_case: bool) -> normalizers.Normalizer:
@@ -16,15 +18,30 @@ def _normalizer(fold_case: bool) -> normalizers.Normalizer:
 
 
 def train_vocabulary(texts: Iterable[str], size: int, fold_case: bool = True) -> list[str]:
-    """A WordPiece vocabulary of at most `size` tokens, special tokens included, in ascending byte order."""
-    tokenizer = Tokenizer(models.WordPiece(unk_token=UNK))
+    """A WordPiece vocabulary of at most `size` tokens, special tokens included, in ascending byte order; the same for the same texts.
+
+    The library's own WordPiece trainer breaks ties by the order of a hash map, another one in every run. Its BPE trainer
+    does not, so that words are marked at their start, merged by BPE, and the pieces renamed: with the mark a first piece, without it
+    a continuation.
+    """
+    tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = _normalizer(fold_case)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=[CLS, SEP, UNK], limit_alphabet=200, show_progress=False, min_frequency=2
+    mark = "\u2581"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(mark, prepend_scheme="always", split=False)]
     )
+    texts = list(texts)
+    counts = Counter(character for text in texts for character in tokenizer.normalizer.normalize_str(text) if not character.isspace())
+    frequent = sorted(counts, key=lambda character: (-counts[character], character))[:MAX_ALPHABET]
+    trainer = trainers.BpeTrainer(
+        vocab_size=max(1, size - len(frequent) - 3), initial_alphabet=[mark, *frequent], limit_alphabet=len(frequent) + 1,
+        show_progress=False, min_frequency=2,
+    )  # fmt: skip
     tokenizer.train_from_iterator(texts, trainer)
-    return sorted(tokenizer.get_vocab(), key=str.encode)
+    pieces = {piece[1:] if piece.startswith(mark) else "##" + piece for piece in tokenizer.get_vocab() if piece != mark}
+    # Every frequent character can start and continue a word, so that few words are unknown.
+    pieces |= {CLS, SEP, UNK, *frequent, *("##" + character for character in frequent)}
+    return sorted(pieces, key=str.encode)
 
 
 class Encoder:

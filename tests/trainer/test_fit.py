@@ -1,0 +1,87 @@
+"""The command line end to end on a small table: trains, reports, resumes to the same bytes, refuses bad input."""
+
+import json
+
+import pytest
+import torch
+
+from beex_train import fit as fit_module
+from beex_train.cli import main
+from beex_train.pack import PackFile
+
+SMALL = ["--hidden-size", "64", "--blocks", "2", "--heads", "2", "--slfn-size", "128", "--vocabulary-size", "300", "--epochs", "12",
+         "--batch-tokens", "512", "--hold-out", "40", "--learning-rate", "0.003", "--threads", "1"]  # fmt: skip
+
+
+def test_fit_learns_and_exports(train_file, dev_file, tmp_path, capsys):
+    out, report = tmp_path / "x.beex", tmp_path / "x.json"
+    assert main(["fit", str(train_file), "--dev", str(dev_file), "--out", str(out), "--report", str(report), *SMALL]) == 0
+    result = json.loads(report.read_text())
+    assert result["dev"]["accuracy_by_exit"][-1] > 0.9
+    assert result["export"]["rows_with_the_same_exit"] == result["export"]["rows"] == 80
+    pack = PackFile.open(out)
+    assert pack.lines("labels") == ["bad", "good"]
+    assert pack.metadata["metrics"]["dev"]["rows"] == 80
+    assert not out.with_suffix(".checkpoint").exists()
+    capsys.readouterr()
+    assert main(["eval", str(out), str(dev_file)]) == 0
+    assert "exits on" in capsys.readouterr().out
+
+
+def test_killed_run_resumes_to_the_same_pack(train_file, dev_file, tmp_path, monkeypatch):
+    straight, broken = tmp_path / "straight.beex", tmp_path / "broken.beex"
+    options = [*SMALL, "--epochs", "2"]
+    assert main(["fit", str(train_file), "--out", str(straight), *options]) == 0
+
+    # Save after every step and stop the process's work in the middle of a step, as a kill does.
+    steps = 0
+    original = fit_module.soft_routing_loss
+
+    def dies(*arguments):
+        nonlocal steps
+        steps += 1
+        if steps == 7:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(fit_module, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(fit_module, "soft_routing_loss", dies)
+    assert main(["fit", str(train_file), "--out", str(broken), *options]) == 130
+    assert broken.with_suffix(".checkpoint").exists() and not broken.exists()
+    monkeypatch.setattr(fit_module, "soft_routing_loss", original)
+    assert main(["fit", str(train_file), "--out", str(broken), *options]) == 0
+    assert broken.read_bytes() == straight.read_bytes()
+
+
+def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
+    out = tmp_path / "x.beex"
+    assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--epochs", "1", "--keep-checkpoint"]) == 0
+    assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--epochs", "2"]) == 1
+    assert "other settings" in capsys.readouterr().err
+
+
+def test_soft_labels_and_float_twin(train_file, dev_file, tmp_path, rows):
+    soft = tmp_path / "soft.tsv"
+    soft.write_text("text\tp:good\tp:bad\n" + "".join(f"{t} indeed\t{float(l == 'good')}\t{float(l == 'bad')}\n" for l, t in rows[:100]))
+    report = tmp_path / "r.json"
+    twin = ["--float-twin", "--soft-labels", str(soft), "--report", str(report), *SMALL]
+    assert main(["fit", str(train_file), "--dev", str(dev_file), "--out", str(tmp_path / "t.beex"), *twin]) == 0
+    assert json.loads(report.read_text())["dev"]["accuracy_by_exit"][-1] > 0.9
+    assert not (tmp_path / "t.beex").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["fit", "missing.tsv", "--out", "x.beex"], "no such file"),
+        (["eval", "missing.beex", "missing.tsv"], "no such file"),
+        (["fit", "TRAIN", "--out", "x.beex", "--hidden-size", "100"], "multiple of 64"),
+        (["fit", "TRAIN", "--out", "x.beex", "--recipe", "RECIPE"], "unknown keys depth"),
+    ],
+)
+def test_errors_are_sentences(arguments, message, train_file, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text("depth = 3\n")
+    names = {"TRAIN": str(train_file), "RECIPE": "recipe.toml"}
+    assert main([names.get(a, a) for a in arguments]) == 1
+    assert message in capsys.readouterr().err

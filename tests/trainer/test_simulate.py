@@ -1,0 +1,82 @@
+"""The reference arithmetic: accuracy of its functions, order of its sums, exit rules, windows."""
+
+import numpy as np
+import pytest
+
+from beex_train import simulate
+from beex_train.golden import TEXTS
+from beex_train.pack import ExitRule
+from beex_train.tokenizer import Encoder, train_vocabulary
+
+f32 = np.float32
+
+
+def test_functions_are_accurate():
+    x = np.linspace(-20, 20, 100_001).astype(f32)
+    exact = x.astype(np.float64)
+    assert np.max(np.abs(simulate.exp(x) / np.exp(exact) - 1)) < 5e-7
+    assert np.max(np.abs(simulate.tanh(x) - np.tanh(exact))) < 3e-7
+    assert np.max(np.abs(simulate.sigmoid(x) - 1 / (1 + np.exp(-exact)))) < 2e-7
+    positive = np.exp(exact).astype(f32)
+    assert np.max(np.abs(simulate.ln(positive) - np.log(positive.astype(np.float64)))) < 2e-6
+
+
+def test_sum4_adds_in_four_lanes():
+    x = np.array([1e8, 1, -1e8, 1, 1, 1, 1], f32)
+    lanes = [f32(0)] * 4
+    for i, value in enumerate(x):
+        lanes[i % 4] = lanes[i % 4] + value
+    assert simulate.sum4(x) == (lanes[0] + lanes[1]) + (lanes[2] + lanes[3])
+
+
+def walk(rule: ExitRule, entropies, labels=None):
+    """Exit and reason for a sequence of entropies (and labels) at exits 0, 1, …"""
+    seen: dict = {}
+    labels = labels or [0] * len(entropies)
+    for i, (entropy, label) in enumerate(zip(entropies, labels)):
+        reason = simulate.decide(rule, i, len(entropies) - 1, f32(entropy), np.eye(2, dtype=f32)[label], seen)
+        if reason:
+            return i, reason
+
+
+@pytest.mark.parametrize(
+    "rule,entropies,expected",
+    [
+        (ExitRule("off"), [0.0, 0.0, 0.0], (2, "last")),
+        (ExitRule("fractional", 0.1), [0.9, 0.5, 0.48, 0.1], (2, "reduction")),  # plateau
+        (ExitRule("fractional", 0.1), [0.9, 0.5, 0.3, 0.1], (3, "last")),  # keeps falling
+        (ExitRule("fractional", 0.1), [0.5, 0.7, 0.3], (1, "reduction")),  # rises
+        (ExitRule("fractional", 0.1, keep_lower_entropy=True), [0.5, 0.7, 0.3], (1, "rising")),
+        (ExitRule("fractional", 0.1, certain=0.2), [0.1, 0.7, 0.3], (0, "certain")),
+        (ExitRule("fractional", 0.1, certain=0.2, first_exit=1), [0.1, 0.1, 0.3], (1, "certain")),
+        (ExitRule("fractional", 0.1, uncertain=0.6), [0.9, 0.89, 0.5, 0.1], (3, "last")),  # uncertain and stays so
+        (ExitRule("fractional", 0.1), [0.0, 0.0, 0.0], (1, "reduction")),  # nothing left to reduce
+        (ExitRule("entropy", 0.4), [0.9, 0.39, 0.1], (1, "entropy")),
+        (ExitRule("probability", 0.5), [0.9, 0.9, 0.9], (0, "probability")),
+    ],
+)
+def test_exit_rules(rule, entropies, expected):
+    assert walk(rule, entropies) == expected
+
+
+def test_patience_counts_agreeing_exits():
+    assert walk(ExitRule("patience", 2), [0.9] * 5, [0, 1, 1, 0, 0]) == (2, "patience")
+    assert walk(ExitRule("patience", 3), [0.9] * 5, [0, 1, 1, 0, 0]) == (4, "last")
+
+
+def test_windows_cover_a_long_text_and_overlap_by_a_quarter():
+    encoder = Encoder(train_vocabulary(TEXTS * 2, 90))
+    windows = encoder.windows(list(range(100)), 34)
+    bodies = [window[1:-1] for window in windows]
+    assert all(len(window) <= 34 for window in windows)
+    assert sorted({i for body in bodies for i in body}) == list(range(100))
+    assert bodies[0][-8:] == bodies[1][:8]
+    assert len(encoder.windows(list(range(32)), 34)) == 1
+    assert encoder.windows([], 34) == [[encoder.cls_id, encoder.sep_id]]
+
+
+def test_pairs_lose_tokens_from_the_longer_text():
+    encoder = Encoder(train_vocabulary(TEXTS * 2, 90))
+    ids, segments, truncated = encoder.pair([5] * 20, [6] * 4, 16)
+    assert truncated and len(ids) == len(segments) == 16
+    assert ids.count(6) == 4 and ids.count(5) == 9 and segments.count(1) == 5
