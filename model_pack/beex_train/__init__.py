@@ -12,5 +12,7 @@ Modules, from the bottom up; none imports a later one:
     exits      exit rules, calibration, cost of a text
     teach      a float teacher's soft labels for unlabelled text (optional)
     fit        the training loop
+    golden     vectors for the engine's tests
+    baseline   a linear model on the same rows (optional)
     cli        `beex-train`
 """

@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, export, teach, golden."""
+"""`beex-train`: fit, eval, export, teach, baseline, golden."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any, Sequence
 
 import torch
 
+from .baseline import linear_accuracy
 from .data import DataError, Table, class_indices, read_table
 from .fit import Settings, build, finish, fit, prepare
 from .golden import write_all
@@ -75,7 +76,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
-    fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile)
+    fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
     if fitted.pack is not None:
         out.write_bytes(fitted.pack)
         print(f"wrote {out}: {len(fitted.pack):,} bytes")
@@ -88,7 +89,7 @@ def _fit(arguments: argparse.Namespace) -> None:
 
 def _export(arguments: argparse.Namespace) -> None:
     """The pack of a checkpoint, finished or not."""
-    state = torch.load(arguments.checkpoint, weights_only=False)
+    state = torch.load(arguments.checkpoint, weights_only=False, map_location="cpu")
     settings = replace(Settings(), **state["settings"])
     table = read_table(arguments.train)
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
@@ -127,6 +128,13 @@ def _teach(arguments: argparse.Namespace) -> None:
     )  # fmt: skip
 
 
+def _baseline(arguments: argparse.Namespace) -> None:
+    train, dev = read_table(arguments.train), read_table(arguments.dev)
+    accuracy, features = linear_accuracy(train, dev)
+    print(f"majority label      {100 * max(Counter(dev.labels).values()) / len(dev):.2f} %")
+    print(f"TF-IDF + logistic   {_interval(accuracy, len(dev))}, {features:,} features")
+
+
 def _golden(arguments: argparse.Namespace) -> None:
     write_all(Path(arguments.folder), Path(arguments.packs))
 
@@ -137,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(dest="command", required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
-    common.add_argument("--device", default="cpu", choices=["cpu"], help="where to train")
+    common.add_argument("--device", default="cpu", choices=["cpu", "cuda"], help="where to train")
 
     command = commands.add_parser("fit", parents=[common], help="train a pack from labelled rows")
     command.add_argument("train", help="CSV or TSV with the columns label and text (or text_a, text_b)")
@@ -173,6 +181,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--out", required=True)
     command.set_defaults(run=_teach)
+
+    command = commands.add_parser("baseline", parents=[common], help="accuracy of a linear model on the same rows")
+    command.add_argument("train")
+    command.add_argument("--dev", required=True)
+    command.set_defaults(run=_baseline)
 
     command = commands.add_parser("golden", parents=[common], help="write the engine's golden vectors again")
     command.add_argument("--folder", default="model_pack/golden")

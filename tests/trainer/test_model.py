@@ -84,7 +84,7 @@ def test_export_equals_training(slfn_form, bits, pooling, inputs):
     close = 0
     for i in range(len(inputs_)):
         with torch.no_grad():
-            trained = model(*inputs_.tensors([i], inputs == 2))[:, 0].numpy()
+            trained = model(*inputs_.tensors([i], inputs == 2, torch.device("cpu")))[:, 0].numpy()
         exact = np.stack([z for z, _, _ in simulator.exits(inputs_.ids[i], inputs_.segments[i] or None)])
         close += np.abs(exact - trained).max() < 1e-3
         rule = ExitRule("fractional", 0.05, 0.1, 0.9)
