@@ -1,0 +1,115 @@
+// The table of kernels: the hot loops on plain spans. A kernel knows nothing of models, packs or texts.
+//
+// Three implementations: `reference` (slow and obvious, the definition), `scalar` (64-bit words, any machine) and `simd128` (WebAssembly
+// SIMD; natively through SIMDe, for tests). They give the same bits: integer parts are exact, and float parts follow the
+// order of operations of model_pack/FORMAT.md ("The arithmetic"), whose equations the comments below quote.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace beex {
+
+// Activation rows are padded to a multiple of this many plane rows, so that a tile never reads past the end.
+constexpr std::size_t kPlaneRowTile = 4;
+
+// Widest input of a binary matrix (FORMAT.md, "config"): with 4 bits its sums still fit 16 bits, 4096 * 15 <= 65535.
+constexpr std::size_t kMaxColumns = 4096;
+
+// Few-bit activations as bit planes. Row (token * bits + p) holds plane p of a token: bit k is bit p of q_k.
+// A row takes columns / 8 bytes; columns is a multiple of 64. There is room for round_up(tokens * bits, kPlaneRowTile) rows.
+struct BitPlanes {
+  std::uint8_t* data = nullptr;
+  std::size_t tokens = 0;
+  std::size_t columns = 0;
+  std::uint32_t bits = 1;
+
+  std::size_t row_bytes() const { return columns / 8; }
+  static std::size_t size_in_bytes(std::size_t tokens, std::size_t columns, std::size_t bits) {
+    return (tokens * bits + kPlaneRowTile - 1) / kPlaneRowTile * kPlaneRowTile * (columns / 8);
+  }
+};
+
+// A binary matrix laid out for one implementation, with the affine map of its rows.
+struct LaidOutMatrix {
+  const std::uint8_t* bits = nullptr;  // made by `lay_out`; its layout is the implementation's own
+  const float* scale = nullptr;        // (rows)
+  const float* bias = nullptr;         // (rows)
+  std::size_t rows = 0;                // a multiple of 64
+  std::size_t columns = 0;             // a multiple of 64, at most kMaxColumns
+};
+
+struct KernelTable {
+  const char* name;
+
+  // Bytes that `lay_out` writes for a (rows, columns) matrix.
+  std::size_t (*laid_out_size)(std::size_t rows, std::size_t columns);
+  // Turns canonical row-major bits (row, columns / 8) into this implementation's layout. Done once, at load.
+  void (*lay_out)(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out);
+
+  // q = clamp(floor((x - threshold) * inverse_step) + 2^(bits-1), 0, 2^bits - 1), written as bit planes.
+  // x is (tokens, columns); threshold is (columns). Padding rows of the planes are zeroed.
+  void (*quantize)(const float* x, const float* threshold, float inverse_step, BitPlanes planes);
+
+  // y = D * scale + bias with D[t, r] = sum_k w[r, k] * (2 q[t, k] - M) = M K - 2 sum_p 2^p popcount(x_p ^ w_r), M = 2^bits - 1.
+  // y is (tokens, rows).
+  void (*binary_linear)(const LaidOutMatrix& matrix, BitPlanes planes, float* y);
+
+  // The same quantizer with threshold 0, as signed integers u = 2q - M in [-15, 15]. Row t of x starts at x + t * stride;
+  // `out` is (tokens, columns); columns is a multiple of 16.
+  void (*quantize_signed)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns, float inverse_step,
+                          std::uint32_t bits, std::int8_t* out);
+
+  // scores[j] = float(sum_k query[k] * keys[j * stride + k]) * scale, for j < tokens. head_size is a multiple of 16.
+  void (*attention_scores)(const std::int8_t* query, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
+                           std::size_t head_size, float scale, float* scores);
+
+  // out[k] = sum_j weight[j] * values[j * stride + k], in order of j from 0. columns is a multiple of 16.
+  void (*weighted_sum)(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
+                       float* out);
+
+  // x = softmax(x), n >= 1 values.
+  void (*softmax)(float* x, std::size_t n);
+  // In place, n a multiple of 4.
+  void (*sigmoid)(float* x, std::size_t n);
+  void (*tanh)(float* x, std::size_t n);
+
+  // out = layer_norm(a + b) * gamma + beta for one row; `b` may be null (then it is layer_norm(a)). d is a multiple of 64.
+  // `out` may be `a` or `b`.
+  void (*add_layer_norm)(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out);
+
+  // out = g * t, element by element; `out` may be `g` or `t`. n is a multiple of 4.
+  void (*multiply)(const float* g, const float* t, std::size_t n, float* out);
+
+  // out += x; n is a multiple of 4.
+  void (*add)(const float* x, std::size_t n, float* out);
+
+  // dot4(x, y), n a multiple of 4.
+  float (*dot)(const float* x, const float* y, std::size_t n);
+
+  // out[k] (+)= scale * float(2 q_k - M) for one few-bit row of `columns` elements (bits 1, 2, 4 or 8; columns a multiple of 64).
+  void (*add_few_bit_row)(const std::uint8_t* row, std::uint32_t bits, float scale, std::size_t columns, bool accumulate,
+                          float* out);
+};
+
+// The tables of this build, fastest first; `reference` is the last.
+std::span<const KernelTable* const> kernel_tables();
+
+// The table of that name, the fastest one for an empty name, or null.
+const KernelTable* find_kernels(std::string_view name);
+
+namespace reference {
+extern const KernelTable kTable;
+}
+namespace scalar {
+extern const KernelTable kTable;
+}
+#if defined(BEEX_SIMD128)
+namespace simd128 {
+extern const KernelTable kTable;
+}
+#endif
+
+}  // namespace beex

@@ -1,0 +1,69 @@
+// The selective learn-forget network that stands in for a feed-forward net (BEExformer; FORMAT.md, "Block").
+//
+// Only the gated product g * t: the residual and the norm belong to the caller. It owns no memory, allocates nothing and cannot
+// fail; the caller guarantees the shapes below.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/kernels.h"
+
+namespace beex {
+
+// Kinds of work inside an op, and somebody who is told when one starts: for measuring where time goes.
+enum class Step : std::uint8_t { kQuantize, kBinaryLinear, kActivation };
+struct StepObserver {
+  void (*enter)(void* context, Step step) = nullptr;
+  void* context = nullptr;
+};
+
+// How an op's float input becomes few-bit integers.
+struct InputQuantizer {
+  const float* threshold = nullptr;  // (columns)
+  float inverse_step = 1.0f;
+  std::uint32_t bits = 1;            // 1, 2 or 4
+};
+
+// A binary linear layer together with the quantizer of its input.
+struct QuantizedLinear {
+  LaidOutMatrix matrix;
+  InputQuantizer input;
+};
+
+// y = linear(x). x is (tokens, columns), y is (tokens, rows); `planes` takes at least
+// BitPlanes::size_in_bytes(tokens, columns, bits) bytes. `y` may be `x`: all of x is read before y is written.
+void quantized_linear(const KernelTable& kernels, const QuantizedLinear& linear, const float* x, std::size_t tokens,
+                      std::span<std::uint8_t> planes, float* y, StepObserver observer = {});
+
+// d = content.matrix.rows, f = content.matrix.columns; g = f in the open form and d in the bounded one.
+// The pack's hidden matrix (g + f, d) is laid out as two: its first g rows and its last f. Both halves read the same input.
+struct SlfnParameters {
+  InputQuantizer input;          // activation site 4
+  LaidOutMatrix hidden_gate;     // (g, d)
+  LaidOutMatrix hidden_content;  // (f, d)
+  QuantizedLinear gate;          // (d, f), site 5; without matrix.bits the form is the bounded one
+  QuantizedLinear content;       // (d, f), site 6
+
+  bool open() const { return gate.matrix.bits != nullptr; }
+};
+
+// Work memory; what is in it before and after a call does not matter.
+struct SlfnScratch {
+  std::span<std::uint8_t> planes;  // at least slfn_planes_size(parameters, tokens)
+  std::span<float> gate;           // at least tokens * max(g, d)
+  std::span<float> content;        // at least tokens * max(f, d)
+};
+
+// Bytes of bit planes that the widest of the SLFN's inputs takes.
+std::size_t slfn_planes_size(const SlfnParameters& parameters, std::size_t tokens);
+
+// out = g * t. With h_gate = hidden_gate(a) and h_content = hidden_content(a):
+//   open:     g = gate(sigmoid(h_gate));  t = content(tanh(h_content))
+//   bounded:  g = sigmoid(h_gate);        t = content(tanh(h_content))
+// `a` and `out` are (tokens, d). `out` may be `a`.
+void slfn(const KernelTable& kernels, const SlfnParameters& parameters, std::span<const float> a, std::size_t tokens,
+          const SlfnScratch& scratch, std::span<float> out, StepObserver observer = {});
+
+}  // namespace beex

@@ -1,0 +1,189 @@
+// Attention and SLFN: every table gives the bits of the equations of FORMAT.md ("Block"), written out here without the ops.
+#include <catch2/catch.hpp>
+#include <algorithm>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "ops/attention.h"
+#include "ops/slfn.h"
+#include "unit/kernel_buffers.h"
+
+using namespace beex;
+using beex::testing::Guarded;
+using beex::testing::Random;
+
+namespace {
+
+// A random binary matrix with everything that goes with it; `view` lays it out for a table.
+class RandomLinear {
+ public:
+  RandomLinear(std::size_t rows, std::size_t columns, std::uint32_t bits, Random& random)
+      : rows_(rows), columns_(columns), bits_(bits), inverse_step_(random.between(0.5f, 3.0f)), weights_(rows * columns / 8),
+        scale_(rows), bias_(rows), threshold_(columns) {
+    random.fill(weights_);
+    random.fill(std::span<float>(scale_), 0.01f, 0.05f);
+    random.fill(std::span<float>(bias_), -0.5f, 0.5f);
+    random.fill(std::span<float>(threshold_), -0.2f, 0.2f);
+  }
+
+  // Both halves of the SLFN's hidden matrix read one input, so they have one quantizer.
+  void share_input(const RandomLinear& other) {
+    bits_ = other.bits_;
+    inverse_step_ = other.inverse_step_;
+    threshold_ = other.threshold_;
+  }
+  InputQuantizer input() const { return {threshold_.data(), inverse_step_, bits_}; }
+  QuantizedLinear view(const KernelTable& table) {
+    laid_out_.resize(table.laid_out_size(rows_, columns_));
+    table.lay_out(weights_.data(), rows_, columns_, laid_out_.data());
+    return {{laid_out_.data(), scale_.data(), bias_.data(), rows_, columns_}, input()};
+  }
+
+  // linear(x) by the reference table's kernels.
+  std::vector<float> apply(const std::vector<float>& x) {
+    const std::size_t tokens = x.size() / columns_;
+    std::vector<std::uint8_t> planes(BitPlanes::size_in_bytes(tokens, columns_, bits_));
+    const BitPlanes view_of_planes{planes.data(), tokens, columns_, bits_};
+    reference::kTable.quantize(x.data(), threshold_.data(), inverse_step_, view_of_planes);
+    std::vector<float> y(tokens * rows_);
+    reference::kTable.binary_linear(view(reference::kTable).matrix, view_of_planes, y.data());
+    return y;
+  }
+
+ private:
+  std::size_t rows_, columns_;
+  std::uint32_t bits_;
+  float inverse_step_;
+  std::vector<std::uint8_t> weights_, laid_out_;
+  std::vector<float> scale_, bias_, threshold_;
+};
+
+std::vector<float> expected_slfn(RandomLinear& hidden_gate, RandomLinear& hidden_content, RandomLinear* gate,
+                                 RandomLinear& content, const std::vector<float>& a) {
+  std::vector<float> g = hidden_gate.apply(a);
+  reference::kTable.sigmoid(g.data(), g.size());
+  if (gate != nullptr) g = gate->apply(g);
+  std::vector<float> t = hidden_content.apply(a);
+  reference::kTable.tanh(t.data(), t.size());
+  t = content.apply(t);
+  REQUIRE(g.size() == t.size());
+  for (std::size_t i = 0; i < g.size(); ++i) g[i] = g[i] * t[i];
+  return g;
+}
+
+}  // namespace
+
+TEST_CASE("attention has the bits of its equation", "[ops]") {
+  Random random(21);
+  for (std::size_t heads : {1u, 2u, 4u}) {
+    for (std::size_t tokens : {1u, 2u, 5u, 33u}) {
+      for (std::uint32_t bits : {1u, 2u, 4u}) {
+        CAPTURE(heads, tokens, bits);
+        const std::size_t d = 64, head_size = d / heads;
+        const std::uint32_t key_bits = bits == 4 ? 2 : bits;
+        const int query_largest = (1 << bits) - 1, key_largest = (1 << key_bits) - 1;
+        std::vector<float> qkv(tokens * 3 * d);
+        random.fill(std::span<float>(qkv), -2.0f, 2.0f);
+        const AttentionParameters parameters{heads, d, bits, 1.3f, key_bits, 0.7f, 0.11f};
+
+        std::vector<std::int8_t> query(tokens * d), key(tokens * d);
+        reference::kTable.quantize_signed(qkv.data(), 3 * d, tokens, d, 1.3f, bits, query.data());
+        reference::kTable.quantize_signed(qkv.data() + d, 3 * d, tokens, d, 0.7f, key_bits, key.data());
+        REQUIRE(*std::max_element(query.begin(), query.end()) <= query_largest);
+        REQUIRE(*std::max_element(key.begin(), key.end()) <= key_largest);
+        std::vector<float> expected(tokens * d);
+        for (std::size_t i = 0; i < tokens; ++i) {
+          for (std::size_t c = 0; c < d; ++c) {
+            const std::size_t first = c / head_size * head_size;
+            std::vector<float> p(tokens);
+            for (std::size_t j = 0; j < tokens; ++j) {
+              int score = 0;
+              for (std::size_t k = first; k < first + head_size; ++k) score += query[i * d + k] * key[j * d + k];
+              p[j] = static_cast<float>(score) * 0.11f;
+            }
+            reference::kTable.softmax(p.data(), tokens);
+            for (std::size_t j = 0; j < tokens; ++j) expected[i * d + c] += p[j] * qkv[j * 3 * d + 2 * d + c];
+          }
+        }
+
+        for (const KernelTable* table : kernel_tables()) {
+          CAPTURE(table->name);
+          Guarded<std::int8_t> query_scratch(tokens * d, 1), key_scratch(tokens * d, 1);
+          Guarded<float> weight(tokens, 1), context(tokens * d, 1);
+          attention(*table, parameters, qkv, tokens, {query_scratch.span(), key_scratch.span(), weight.span()}, context.span());
+          REQUIRE(query_scratch.intact());
+          REQUIRE(key_scratch.intact());
+          REQUIRE(weight.intact());
+          REQUIRE(context.intact());
+          REQUIRE(std::memcmp(context.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the SLFN has the bits of its equations, open and bounded, also in place", "[ops]") {
+  Random random(22);
+  for (bool open : {true, false}) {
+    for (std::size_t f : {64u, 128u, 192u}) {
+      for (std::size_t tokens : {1u, 3u, 8u}) {
+        CAPTURE(open, f, tokens);
+        const std::size_t d = 128;
+        RandomLinear hidden_gate(open ? f : d, d, 2, random), hidden_content(f, d, 2, random);
+        RandomLinear gate(d, f, 4, random), content(d, f, 1, random);
+        hidden_gate.share_input(hidden_content);
+        SlfnParameters parameters;
+        parameters.input = hidden_content.input();
+        std::vector<float> a(tokens * d);
+        random.fill(std::span<float>(a), -2.0f, 2.0f);
+
+        const auto run = [&](const KernelTable& table, bool in_place) {
+          parameters.hidden_gate = hidden_gate.view(table).matrix;
+          parameters.hidden_content = hidden_content.view(table).matrix;
+          if (open) parameters.gate = gate.view(table);
+          parameters.content = content.view(table);
+          REQUIRE(parameters.open() == open);
+          Guarded<std::uint8_t> planes(slfn_planes_size(parameters, tokens), 1);
+          Guarded<float> gate_scratch(tokens * std::max(open ? f : d, d), 1), content_scratch(tokens * std::max(f, d), 1);
+          Guarded<float> out(tokens * d, 1);
+          std::copy(a.begin(), a.end(), out.data());
+          const std::span<const float> input = in_place ? std::span<const float>(out.span()) : std::span<const float>(a);
+          slfn(table, parameters, input, tokens, {planes.span(), gate_scratch.span(), content_scratch.span()}, out.span());
+          REQUIRE(planes.intact());
+          REQUIRE(gate_scratch.intact());
+          REQUIRE(content_scratch.intact());
+          REQUIRE(out.intact());
+          return std::vector<float>(out.span().begin(), out.span().end());
+        };
+
+        const std::vector<float> expected = expected_slfn(hidden_gate, hidden_content, open ? &gate : nullptr, content, a);
+        for (const KernelTable* table : kernel_tables()) {
+          for (bool in_place : {false, true}) {
+            CAPTURE(table->name, in_place);
+            const std::vector<float> out = run(*table, in_place);
+            REQUIRE(out.size() == expected.size());
+            REQUIRE(std::memcmp(out.data(), expected.data(), out.size() * sizeof(float)) == 0);
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("the SLFN reports its steps in order", "[ops]") {
+  Random random(23);
+  RandomLinear hidden_gate(64, 64, 1, random), hidden_content(64, 64, 1, random), content(64, 64, 1, random);
+  const KernelTable& table = scalar::kTable;
+  SlfnParameters parameters;
+  parameters.input = hidden_content.input();
+  parameters.hidden_gate = hidden_gate.view(table).matrix;
+  parameters.hidden_content = hidden_content.view(table).matrix;
+  parameters.content = content.view(table);
+  std::vector<float> a(64, 0.3f), gate_scratch(64), content_scratch(64);
+  std::vector<std::uint8_t> planes(slfn_planes_size(parameters, 1));
+  std::vector<Step> steps;
+  const StepObserver observer{[](void* context, Step step) { static_cast<std::vector<Step>*>(context)->push_back(step); }, &steps};
+  slfn(table, parameters, a, 1, {planes, gate_scratch, content_scratch}, a, observer);
+  CHECK(steps == std::vector<Step>{Step::kQuantize, Step::kBinaryLinear, Step::kActivation, Step::kQuantize, Step::kBinaryLinear,
+                                   Step::kActivation});
+}
