@@ -10,19 +10,11 @@
 
 #include "beex/bytes.h"
 #include "beex/exit_rule.h"
+#include "beex/observe.h"
 #include "beex/pack.h"
 #include "beex/status.h"
 
 namespace beex {
-
-// Stages of a classification, for measuring where time goes.
-enum class Stage : std::uint8_t { kTokenize, kEmbed, kQuantize, kBinaryLinear, kAttention, kActivation, kNorm, kExit, kDone };
-
-// Told whenever a classification enters a stage. The engine has no clock; the observer brings its own.
-struct StageObserver {
-  void (*enter)(void* context, Stage stage) = nullptr;
-  void* context = nullptr;
-};
 
 // The answer for one text. Spans point into the classifier and hold until its next call.
 struct Result {
@@ -55,6 +47,7 @@ class Classifier {
   const char* kernels() const;    // name of the implementation in use
   std::size_t memory() const;     // bytes held: pack, re-laid weights, tokenizer tables, work memory
   void observe(StageObserver observer);
+  void observe(ExitObserver observer);
 
  private:
   struct State;

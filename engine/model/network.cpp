@@ -1,0 +1,237 @@
+#include "model/network.h"
+
+#include <algorithm>
+
+#include "kernels/math.h"
+#include "model/calibration.h"
+
+namespace beex {
+namespace {
+
+// Hands out aligned pieces of a block of memory. Without memory it hands out nothing and only adds up.
+class Carver {
+ public:
+  explicit Carver(std::uint8_t* base) : base_(base) {}
+
+  template <class T>
+  std::span<T> take(std::size_t count) {
+    const std::size_t start = (used_ + Bytes::kAlignment - 1) / Bytes::kAlignment * Bytes::kAlignment;
+    used_ = start + count * sizeof(T);
+    if (base_ == nullptr) return {};
+    return {reinterpret_cast<T*>(base_ + start), count};
+  }
+
+  std::size_t used() const { return used_; }
+
+ private:
+  std::uint8_t* base_;
+  std::size_t used_ = 0;
+};
+
+// Lays `count` rows of a binary matrix out for `kernels`, from row `first` on.
+LaidOutMatrix lay_out(const KernelTable& kernels, const BinaryLinearWeights& weights, std::size_t first, std::size_t count,
+                      Carver& carver) {
+  const std::span<std::uint8_t> out = carver.take<std::uint8_t>(kernels.laid_out_size(count, weights.columns));
+  if (!out.empty()) {
+    kernels.lay_out(weights.bits.data() + first * (weights.columns / 8), count, weights.columns, out.data());
+  }
+  return {out.data(), weights.scale.data() + first, weights.bias.data() + first, count, weights.columns};
+}
+
+InputQuantizer input_quantizer(const BinaryLinearWeights& weights, const Quantizer& quantizer) {
+  return {weights.threshold.data(), quantizer.inverse_step, quantizer.bits};
+}
+
+QuantizedLinear quantized(const KernelTable& kernels, const BinaryLinearWeights& weights, const Quantizer& quantizer,
+                          Carver& carver) {
+  return {lay_out(kernels, weights, 0, weights.rows, carver), input_quantizer(weights, quantizer)};
+}
+
+std::size_t planes_size(const QuantizedLinear& linear, std::size_t tokens) {
+  return BitPlanes::size_in_bytes(tokens, linear.matrix.columns, linear.input.bits);
+}
+
+// `rows` more rows of few-bit values on top of `out`, or in its place.
+void add_row(const KernelTable& kernels, const FewBitRows& rows, std::size_t index, bool accumulate, float* out) {
+  const std::size_t row_bytes = std::size_t{rows.columns} / 8 * rows.bits;
+  kernels.add_few_bit_row(rows.rows.data() + index * row_bytes, rows.bits, rows.scale[index], rows.columns, accumulate, out);
+}
+
+}  // namespace
+
+Error Network::load(const Pack& pack, const KernelTable& kernels, Network& network) {
+  network = Network{};
+  network.pack_ = &pack;
+  network.kernels_ = &kernels;
+  network.inverse_ln_classes_ = 1.0f / ln(static_cast<float>(pack.config.classes));
+
+  const std::size_t weights_size = network.place_weights(nullptr);
+  network.weights_ = Bytes(weights_size);
+  if (network.weights_.size() != weights_size) {
+    return make_error(Status::kOutOfMemory, "not enough memory for the weights: %zu bytes", weights_size);
+  }
+  network.place_weights(network.weights_.data());
+
+  const std::size_t work_size = network.place_work(nullptr);
+  network.work_ = Bytes(work_size);
+  if (network.work_.size() != work_size) {
+    return make_error(Status::kOutOfMemory, "not enough memory to classify texts of up to %u tokens: %zu bytes",
+                      pack.config.max_tokens, work_size);
+  }
+  network.place_work(network.work_.data());
+  return {};
+}
+
+std::size_t Network::place_weights(std::uint8_t* base) {
+  const Config& config = pack_->config;
+  Carver carver(base);
+  for (std::uint32_t i = 0; i < config.blocks; ++i) {
+    const BlockWeights& from = pack_->block[i];
+    Block& block = block_[i];
+    block.qkv = quantized(*kernels_, from.qkv, from.quantizer[kQkvInput], carver);
+    block.attention = {config.heads,
+                       config.hidden_size,
+                       from.quantizer[kQuery].bits,
+                       from.quantizer[kQuery].inverse_step,
+                       from.quantizer[kKey].bits,
+                       from.quantizer[kKey].inverse_step,
+                       from.score_scale};
+    block.output = quantized(*kernels_, from.output, from.quantizer[kOutputInput], carver);
+    block.slfn.input = input_quantizer(from.hidden, from.quantizer[kSlfnInput]);
+    block.slfn.hidden_gate = lay_out(*kernels_, from.hidden, 0, config.gate_rows(), carver);
+    block.slfn.hidden_content = lay_out(*kernels_, from.hidden, config.gate_rows(), config.slfn_size, carver);
+    if (config.slfn_form == SlfnForm::kOpen) {
+      block.slfn.gate = quantized(*kernels_, from.gate, from.quantizer[kGateHidden], carver);
+    }
+    block.slfn.content = quantized(*kernels_, from.content, from.quantizer[kContentHidden], carver);
+  }
+  return carver.used();
+}
+
+std::size_t Network::place_work(std::uint8_t* base) {
+  const Config& config = pack_->config;
+  const std::size_t tokens = config.max_tokens, d = config.hidden_size, classes = config.classes;
+  std::size_t planes = 0;
+  for (std::uint32_t i = 0; i < config.blocks; ++i) {
+    const Block& block = block_[i];
+    planes = std::max({planes, planes_size(block.qkv, tokens), planes_size(block.output, tokens), slfn_planes_size(block.slfn, tokens)});
+  }
+  Carver carver(base);
+  use_.state = carver.take<float>(tokens * d);
+  use_.branch = carver.take<float>(tokens * d);
+  use_.pooled = carver.take<float>(d);
+  use_.first_logits = carver.take<float>(classes);
+  use_.scratch = carver.take<float>(classes);
+  for (std::span<float>& logits : use_.logits) logits = carver.take<float>(classes);
+  for (std::span<float>& probabilities : use_.probabilities) probabilities = carver.take<float>(classes);
+  use_.slfn.planes = carver.take<std::uint8_t>(planes);
+  Carver slfn = carver;
+  use_.qkv = carver.take<float>(tokens * 3 * d);
+  use_.attention.query = carver.take<std::int8_t>(tokens * d);
+  use_.attention.key = carver.take<std::int8_t>(tokens * d);
+  use_.attention.weight = carver.take<float>(tokens);
+  use_.slfn.gate = slfn.take<float>(tokens * std::max<std::size_t>(config.gate_rows(), d));
+  use_.slfn.content = slfn.take<float>(tokens * std::max<std::size_t>(config.slfn_size, d));
+  return std::max(carver.used(), slfn.used());
+}
+
+void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_segment) {
+  const std::size_t d = pack_->config.hidden_size;
+  const NormWeights& norm = pack_->embedding_norm;
+  tokens_ = ids.size();
+  stage_(Stage::kEmbed);
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    float* row = use_.state.data() + t * d;
+    add_row(*kernels_, pack_->embedding, ids[t], false, row);
+    add_row(*kernels_, pack_->position, t, true, row);
+    if (pack_->config.inputs == 2) add_row(*kernels_, pack_->segment, t < first_segment ? 0 : 1, true, row);
+    kernels_->add_layer_norm(row, nullptr, norm.gamma.data(), norm.beta.data(), d, row);
+  }
+  tap_("embedding", 0, use_.state.first(tokens_ * d));
+}
+
+// Passes the steps inside an op on as stages. The SLFN's hidden values are there to see when its first activation starts.
+struct Network::Steps {
+  Network& network;
+  std::uint32_t block;
+  bool hidden_shown = false;
+
+  void enter(Step step) {
+    if (step == Step::kActivation && !hidden_shown) {
+      const SlfnParameters& slfn = network.block_[block].slfn;
+      network.tap_("hidden_gate", block, network.use_.slfn.gate.first(network.tokens_ * slfn.hidden_gate.rows));
+      network.tap_("hidden_content", block, network.use_.slfn.content.first(network.tokens_ * slfn.hidden_content.rows));
+      hidden_shown = true;
+    }
+    static constexpr Stage kStage[] = {Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation};
+    network.stage_(kStage[static_cast<std::size_t>(step)]);
+  }
+};
+
+void Network::run_block(std::uint32_t index) {
+  const Block& block = block_[index];
+  const std::size_t d = pack_->config.hidden_size;
+  const std::span<float> state = use_.state.first(tokens_ * d), branch = use_.branch.first(tokens_ * d);
+  const auto add_and_norm = [&](const NormWeights& norm) {
+    stage_(Stage::kNorm);
+    for (std::size_t at = 0; at < state.size(); at += d) {
+      kernels_->add_layer_norm(state.data() + at, branch.data() + at, norm.gamma.data(), norm.beta.data(), d, state.data() + at);
+    }
+  };
+  Steps watch{*this, index};
+  StepObserver steps;
+  if (stage_.enter != nullptr || tap_.show != nullptr) {
+    steps = {[](void* context, Step step) { static_cast<Steps*>(context)->enter(step); }, &watch};
+  }
+
+  quantized_linear(*kernels_, block.qkv, state.data(), tokens_, use_.slfn.planes, use_.qkv.data(), steps);
+  tap_("qkv", index, use_.qkv.first(tokens_ * 3 * d));
+  stage_(Stage::kAttention);
+  attention(*kernels_, block.attention, use_.qkv, tokens_, use_.attention, branch);
+  tap_("context", index, branch);
+  quantized_linear(*kernels_, block.output, branch.data(), tokens_, use_.slfn.planes, branch.data(), steps);
+  add_and_norm(pack_->block[index].attention_norm);
+  tap_("attention_state", index, state);
+
+  slfn(*kernels_, block.slfn, state, tokens_, use_.slfn, branch, steps);
+  add_and_norm(pack_->block[index].slfn_norm);
+  tap_("block_state", index, state);
+}
+
+ExitAnswer Network::read_exit(std::uint32_t index) {
+  const ExitWeights& exit = pack_->exit[index];
+  const std::size_t d = pack_->config.hidden_size;
+  const std::span<float> logits = use_.logits[index % 2], probabilities = use_.probabilities[index % 2];
+  stage_(Stage::kExit);
+  pool();
+  tap_("pooled", index, use_.pooled);
+  for (std::size_t c = 0; c < logits.size(); ++c) {
+    logits[c] = kernels_->dot(exit.weight.data() + c * d, use_.pooled.data(), d) + exit.bias[c];
+    if (index == 0) {
+      use_.first_logits[c] = logits[c];
+    } else {
+      logits[c] = logits[c] + use_.first_logits[c];
+    }
+  }
+  const float entropy = calibrate(logits, exit.inverse_temperature, inverse_ln_classes_, use_.scratch, probabilities);
+  tap_("logits", index, logits);
+  tap_("probabilities", index, probabilities);
+  tap_("entropy", index, {&entropy, 1});
+  return {logits, probabilities, entropy};
+}
+
+// The mean of all tokens, or [CLS].
+void Network::pool() {
+  const std::size_t d = use_.pooled.size();
+  const float* row = use_.state.data();
+  if (pack_->config.pooling == Pooling::kCls) {
+    std::copy_n(row, d, use_.pooled.data());
+    return;
+  }
+  std::fill(use_.pooled.begin(), use_.pooled.end(), 0.0f);
+  for (std::size_t t = 0; t < tokens_; ++t) kernels_->add(row + t * d, d, use_.pooled.data());
+  const float share = 1.0f / static_cast<float>(tokens_);
+  for (float& value : use_.pooled) value = value * share;
+}
+
+}  // namespace beex

@@ -1,0 +1,96 @@
+// The model graph: token ids through embeddings and blocks to exits (FORMAT.md, "The arithmetic").
+//
+// It knows no text, no windows and no exit rule: the classifier says how far to run. It owns the re-laid weights and all work
+// memory, which is sized once at load from the pack's limits; the pack itself must outlive it. Only `load` fails.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "beex/bytes.h"
+#include "beex/observe.h"
+#include "beex/pack.h"
+#include "beex/status.h"
+#include "kernels/kernels.h"
+#include "ops/attention.h"
+#include "ops/slfn.h"
+
+namespace beex {
+
+// Shows intermediate values, for tests against golden vectors. `index` is the block for qkv (tokens, 3d), context (tokens, d),
+// attention_state (tokens, d), hidden_gate (tokens, g), hidden_content (tokens, f) and block_state (tokens, d); the exit for
+// pooled (d), logits (class), probabilities (class) and entropy (1); 0 for embedding (tokens, d).
+struct Tap {
+  void (*show)(void* context, const char* name, std::uint32_t index, std::span<const float> values) = nullptr;
+  void* context = nullptr;
+
+  void operator()(const char* name, std::uint32_t index, std::span<const float> values) const {
+    if (show != nullptr) show(context, name, index, values);
+  }
+};
+
+// What one exit says. The spans hold until the exit after the next is read, so that an exit rule can go one exit back.
+struct ExitAnswer {
+  std::span<const float> logits;         // (class), before temperature
+  std::span<const float> probabilities;  // (class), calibrated
+  float entropy = 0.0f;                  // share of ln(classes)
+};
+
+class Network {
+ public:
+  // Lays the weights out for `kernels` and allocates the work memory. Fails only with kOutOfMemory.
+  static Error load(const Pack& pack, const KernelTable& kernels, Network& network);
+
+  // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them. In a pack for pairs the first `first_segment`
+  // of them are in segment 0, the others in segment 1.
+  void embed(std::span<const std::uint32_t> ids, std::size_t first_segment);
+  // Blocks run in order, each once per input.
+  void run_block(std::uint32_t block);
+  // Reads exit 0 after `embed` and exit i after block i - 1. Exit 0 must be read before the others, which build on it.
+  ExitAnswer read_exit(std::uint32_t exit);
+
+  const KernelTable& kernels() const { return *kernels_; }
+  std::size_t memory() const { return weights_.size() + work_.size(); }
+  void observe(StageObserver observer) { stage_ = observer; }
+  void tap(Tap tap) { tap_ = tap; }
+
+ private:
+  struct Block {
+    QuantizedLinear qkv, output;
+    AttentionParameters attention;
+    SlfnParameters slfn;
+  };
+
+  struct Steps;
+
+  // Spans of work_, for max_tokens tokens. The attention's and the SLFN's share their place: one is done when the other starts.
+  struct Work {
+    std::span<float> state, branch;  // (tokens, hidden)
+    std::span<float> qkv;            // (tokens, 3 hidden)
+    AttentionScratch attention;
+    SlfnScratch slfn;  // its bit planes serve every linear layer
+    std::span<float> pooled;                    // (hidden)
+    std::span<float> first_logits, scratch;     // (class)
+    std::array<std::span<float>, 2> logits;     // (class), of even and of odd exits
+    std::array<std::span<float>, 2> probabilities;
+  };
+
+  // Makes spans of the memory at `base` and returns how much they take; with a null base it only measures.
+  std::size_t place_weights(std::uint8_t* base);
+  std::size_t place_work(std::uint8_t* base);
+  void pool();
+
+  const Pack* pack_ = nullptr;
+  const KernelTable* kernels_ = nullptr;
+  Bytes weights_, work_;
+  std::array<Block, kMaxBlocks> block_;
+  Work use_;
+  float inverse_ln_classes_ = 0.0f;
+  std::size_t tokens_ = 0;  // of the input that `embed` started
+  StageObserver stage_;
+  Tap tap_;
+};
+
+}  // namespace beex

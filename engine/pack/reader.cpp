@@ -1,0 +1,440 @@
+// Pack::parse: a file from anywhere becomes views that the rest of the engine can trust (model_pack/FORMAT.md, "Sections").
+//
+// Cheap before expensive: container and sizes first, then the checksums, then what is inside the sections.
+#include <algorithm>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "beex/pack.h"
+#include "pack/container.h"
+#include "pack/lines.h"
+
+namespace beex {
+namespace {
+
+constexpr std::size_t kConfigWords = 24;
+constexpr std::size_t kUsedConfigWords = 18;
+constexpr std::size_t kRuleSize = 24;
+constexpr std::uint32_t kMaxClasses = 4096;
+constexpr std::uint32_t kMaxHiddenSize = 1024;
+constexpr std::uint32_t kMaxSlfnSize = 4096;
+constexpr std::uint32_t kMaxActivationBits = 4;
+
+// Far above any trained weight, and low enough that no step of FORMAT.md's arithmetic can subtract infinities or multiply one by
+// zero: with it NaN cannot arise in the network, whatever the pack holds.
+constexpr float kLargestFloat = 1073741824.0f;  // 2^30
+
+// Kernels count the integer dot of a binary linear layer in 16 bits; no config within the limits needs more.
+static_assert(std::max(kMaxHiddenSize, kMaxSlfnSize) * ((1u << kMaxActivationBits) - 1) <= 65535);
+
+using ConfigWords = std::array<std::uint32_t, kConfigWords>;
+
+std::string_view as_text(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::span<const float> as_floats(std::span<const std::uint8_t> bytes) {
+  return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
+}
+
+// FORMAT.md, table of `config`.
+Error check_config(const ConfigWords& word) {
+  struct Range {
+    std::size_t word;
+    const char* name;
+    std::uint32_t low, high, step;
+  };
+  static constexpr Range kRanges[] = {
+      {0, "inputs", 1, 2, 1},          {2, "classes", 2, kMaxClasses, 1},         {3, "vocabulary size", 4, 65536, 1},
+      {4, "hidden size", 64, kMaxHiddenSize, 64}, {5, "blocks", 1, kMaxBlocks, 1}, {6, "attention heads", 1, kMaxHiddenSize / 16, 1},
+      {7, "SLFN width", 64, kMaxSlfnSize, 64},    {8, "most tokens", 8, 1024, 1},  {9, "embedding bits", 1, 8, 1},
+      {10, "position bits", 1, 8, 1},  {11, "SLFN form", 0, 1, 1},                {12, "pooling", 0, 1, 1},
+      {14, "normalizer", 0, 1, 1},
+  };
+  // What a later version may give a meaning to is no mistake of the pack.
+  if (word[1] != 0) return make_error(Status::kUnsupportedFeature, "config: this engine does not know task %u: update beex", word[1]);
+  if (word[13] != 0) {
+    return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
+  }
+  for (std::size_t i = kUsedConfigWords; i < kConfigWords; ++i) {
+    if (word[i] == 0) continue;
+    return make_error(Status::kUnsupportedFeature, "config: this engine knows only 0 for word %zu, not %u: update beex", i, word[i]);
+  }
+  for (const Range& range : kRanges) {
+    const std::uint32_t value = word[range.word];
+    if (value >= range.low && value <= range.high && value % range.step == 0) continue;
+    return make_error(Status::kBadValue, "config: %s is %u, allowed are %u to %u in steps of %u", range.name, value, range.low,
+                      range.high, range.step);
+  }
+  for (const std::size_t i : {std::size_t{9}, std::size_t{10}}) {
+    if ((word[i] & (word[i] - 1)) == 0) continue;
+    return make_error(Status::kBadValue, "config: %s is %u, allowed are 1, 2, 4 and 8", i == 9 ? "embedding bits" : "position bits",
+                      word[i]);
+  }
+  if (word[4] % word[6] != 0 || word[4] / word[6] % 16 != 0) {
+    return make_error(Status::kBadValue, "config: %u attention heads do not split a hidden size of %u into multiples of 16", word[6],
+                      word[4]);
+  }
+  static constexpr const char* kSpecial[] = {"[CLS]", "[SEP]", "[UNK]"};
+  for (std::size_t i = 0; i < 3; ++i) {
+    if (word[15 + i] < word[3]) continue;
+    return make_error(Status::kBadValue, "config: the id of %s is %u, but the vocabulary has %u tokens", kSpecial[i], word[15 + i],
+                      word[3]);
+  }
+  return {};
+}
+
+Config make_config(const ConfigWords& word) {
+  Config config;
+  config.inputs = word[0];
+  config.classes = word[2];
+  config.vocabulary_size = word[3];
+  config.hidden_size = word[4];
+  config.blocks = word[5];
+  config.heads = word[6];
+  config.slfn_size = word[7];
+  config.max_tokens = word[8];
+  config.embedding_bits = word[9];
+  config.position_bits = word[10];
+  config.slfn_form = static_cast<SlfnForm>(word[11]);
+  config.pooling = static_cast<Pooling>(word[12]);
+  config.fold_case = word[14] != 0;
+  config.cls_id = word[15];
+  config.sep_id = word[16];
+  config.unk_id = word[17];
+  return config;
+}
+
+// Fills a Pack from one file. Sections are first *claimed*: looked up by name, measured and noted for the checks of their content.
+class Reader {
+ public:
+  Error read(std::span<const std::uint8_t> bytes, Pack& pack);
+
+ private:
+  // What a claimed section holds, hence how its content is checked.
+  enum class Content : std::uint8_t { kUnclaimed, kRaw, kText, kFloats, kPositiveFloats };
+
+  Error read_config(Config& config);
+  void claim_all(Pack& pack);
+  void claim_block(const Config& config, std::uint32_t index, BlockWeights& block);
+  BinaryLinearWeights claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns);
+  FewBitRows claim_few_bit(const char* name, std::size_t rows, std::size_t columns, std::uint32_t bits);
+  NormWeights claim_norm(std::size_t hidden_size, const char* format, ...) __attribute__((format(printf, 3, 4)));
+  std::span<const float> claim_floats(Content content, std::size_t count, const char* format, ...)
+      __attribute__((format(printf, 4, 5)));
+  std::span<const std::uint8_t> claim_bytes(std::size_t size, const char* format, ...) __attribute__((format(printf, 3, 4)));
+  std::string_view claim_text(const char* name);
+  std::span<const std::uint8_t> claim(Content content, std::size_t size, const char* format, std::va_list arguments);
+  void forbid(const char* owner, const char* format, ...) __attribute__((format(printf, 3, 4)));
+  void fail(const Error& error);
+
+  Error refuse_unknown() const;
+  Error check_sums() const;
+  Error check_content() const;
+  static Error check_labels(const Pack& pack);
+  static Error check_vocabulary(const Pack& pack);
+  Error read_sites(Pack& pack) const;
+  Error read_rule(Pack& pack) const;
+
+  Container container_;
+  std::array<Content, kMaxSections> content_{};
+  // The first error of the claims. It is reported only after unknown required sections: they would explain it.
+  Error first_error_;
+  std::span<const std::uint8_t> sites_, rule_;
+  std::span<const float> inverse_step_, inverse_temperature_, score_scale_[kMaxBlocks];
+};
+
+Error Reader::read(std::span<const std::uint8_t> bytes, Pack& pack) {
+  pack = Pack{};
+  Error error = Container::open(bytes, container_);
+  if (error.ok()) error = read_config(pack.config);
+  if (!error.ok()) return error;
+  claim_all(pack);
+  error = refuse_unknown();
+  if (error.ok()) error = first_error_;
+  if (error.ok()) error = check_sums();
+  if (error.ok()) error = check_content();
+  if (error.ok()) error = check_labels(pack);
+  if (error.ok()) error = check_vocabulary(pack);
+  if (error.ok()) error = read_sites(pack);
+  if (error.ok()) error = read_rule(pack);
+  if (!error.ok()) return error;
+  for (std::uint32_t i = 0; i <= pack.config.blocks; ++i) pack.exit[i].inverse_temperature = inverse_temperature_[i];
+  for (std::uint32_t i = 0; i < pack.config.blocks; ++i) pack.block[i].score_scale = score_scale_[i][0];
+  return {};
+}
+
+Error Reader::read_config(Config& config) {
+  const std::uint32_t index = container_.find("config");
+  if (index == container_.size()) return make_error(Status::kBadSection, "section \"config\" is missing");
+  content_[index] = Content::kRaw;
+  const Section section = container_[index];
+  ConfigWords word;
+  if (section.bytes.size() < sizeof word || section.bytes.size() % sizeof word[0] != 0) {
+    return make_error(Status::kBadSection, "section \"config\" at 0x%zx: %zu bytes, at least %zu are needed, in words of 4",
+                      section.offset, section.bytes.size(), sizeof word);
+  }
+  Error error = container_.check_sum(index);
+  if (!error.ok()) return error;
+  std::memcpy(word.data(), section.bytes.data(), sizeof word);
+  error = check_config(word);
+  if (error.ok()) config = make_config(word);
+  return error;
+}
+
+// FORMAT.md, table of sections: names, shapes and where they go.
+void Reader::claim_all(Pack& pack) {
+  const Config& config = pack.config;
+  const std::size_t d = config.hidden_size;
+  const std::size_t sites = std::size_t{config.blocks} * kActivationSites;
+  if (container_.find("metadata") != container_.size()) pack.metadata = claim_text("metadata");
+  pack.labels = claim_text("labels");
+  pack.vocabulary = claim_text("vocabulary");
+  sites_ = claim_bytes(sites, "activation.bits");
+  inverse_step_ = claim_floats(Content::kPositiveFloats, sites, "activation.inverse_step");
+  pack.embedding = claim_few_bit("embedding", config.vocabulary_size, d, config.embedding_bits);
+  pack.position = claim_few_bit("position", config.max_tokens, d, config.position_bits);
+  if (config.inputs == 2) {
+    pack.segment = claim_few_bit("segment", 2, d, 8);
+  } else {
+    forbid("single texts", "segment.rows");
+    forbid("single texts", "segment.scale");
+  }
+  pack.embedding_norm = claim_norm(d, "embedding.norm");
+  for (std::uint32_t i = 0; i < config.blocks; ++i) claim_block(config, i, pack.block[i]);
+  for (std::uint32_t i = 0; i <= config.blocks; ++i) {
+    pack.exit[i].weight = claim_floats(Content::kFloats, config.classes * d, "exit%u.weight", i);
+    pack.exit[i].bias = claim_floats(Content::kFloats, config.classes, "exit%u.bias", i);
+  }
+  inverse_temperature_ = claim_floats(Content::kPositiveFloats, config.blocks + std::size_t{1}, "exit.inverse_temperature");
+  rule_ = claim_bytes(kRuleSize, "exit.rule");
+}
+
+void Reader::claim_block(const Config& config, std::uint32_t index, BlockWeights& block) {
+  const std::size_t d = config.hidden_size, f = config.slfn_size;
+  block.qkv = claim_linear(index, "qkv", 3 * d, d);
+  score_scale_[index] = claim_floats(Content::kFloats, 1, "block%u.attention.score_scale", index);
+  block.output = claim_linear(index, "output", d, d);
+  block.attention_norm = claim_norm(d, "block%u.attention.norm", index);
+  block.hidden = claim_linear(index, "hidden", config.gate_rows() + f, d);
+  if (config.slfn_form == SlfnForm::kOpen) {
+    block.gate = claim_linear(index, "gate", d, f);
+  } else {
+    for (const char* part : {"threshold", "bits", "scale", "bias"}) forbid("the bounded SLFN", "block%u.gate.%s", index, part);
+  }
+  block.content = claim_linear(index, "content", d, f);
+  block.slfn_norm = claim_norm(d, "block%u.slfn.norm", index);
+}
+
+BinaryLinearWeights Reader::claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns) {
+  BinaryLinearWeights linear;
+  linear.rows = static_cast<std::uint32_t>(rows);
+  linear.columns = static_cast<std::uint32_t>(columns);
+  linear.threshold = claim_floats(Content::kFloats, columns, "block%u.%s.threshold", block, name);
+  linear.bits = claim_bytes(rows * (columns / 8), "block%u.%s.bits", block, name);
+  linear.scale = claim_floats(Content::kFloats, rows, "block%u.%s.scale", block, name);
+  linear.bias = claim_floats(Content::kFloats, rows, "block%u.%s.bias", block, name);
+  return linear;
+}
+
+FewBitRows Reader::claim_few_bit(const char* name, std::size_t rows, std::size_t columns, std::uint32_t bits) {
+  FewBitRows few_bit;
+  few_bit.rows = claim_bytes(rows * (columns / 8) * bits, "%s.rows", name);
+  few_bit.scale = claim_floats(Content::kFloats, rows, "%s.scale", name);
+  few_bit.bits = bits;
+  few_bit.columns = static_cast<std::uint32_t>(columns);
+  return few_bit;
+}
+
+NormWeights Reader::claim_norm(std::size_t hidden_size, const char* format, ...) {
+  std::va_list arguments;
+  va_start(arguments, format);
+  const auto floats = as_floats(claim(Content::kFloats, 2 * hidden_size * sizeof(float), format, arguments));
+  va_end(arguments);
+  if (floats.empty()) return {};
+  return {floats.first(hidden_size), floats.last(hidden_size)};
+}
+
+std::span<const float> Reader::claim_floats(Content content, std::size_t count, const char* format, ...) {
+  std::va_list arguments;
+  va_start(arguments, format);
+  const auto bytes = claim(content, count * sizeof(float), format, arguments);
+  va_end(arguments);
+  return as_floats(bytes);
+}
+
+std::span<const std::uint8_t> Reader::claim_bytes(std::size_t size, const char* format, ...) {
+  std::va_list arguments;
+  va_start(arguments, format);
+  const auto bytes = claim(Content::kRaw, size, format, arguments);
+  va_end(arguments);
+  return bytes;
+}
+
+std::string_view Reader::claim_text(const char* name) {
+  const std::uint32_t index = container_.find(name);
+  if (index == container_.size()) {
+    fail(make_error(Status::kBadSection, "section \"%s\" is missing", name));
+    return {};
+  }
+  content_[index] = Content::kText;
+  return as_text(container_[index].bytes);
+}
+
+// The bytes of a section of exactly `size` bytes, or nothing after noting what is wrong.
+std::span<const std::uint8_t> Reader::claim(Content content, std::size_t size, const char* format, std::va_list arguments) {
+  char name[kSectionNameSize + 1];
+  std::vsnprintf(name, sizeof name, format, arguments);
+  const std::uint32_t index = container_.find(name);
+  if (index == container_.size()) {
+    fail(make_error(Status::kBadSection, "section \"%s\" is missing", name));
+    return {};
+  }
+  content_[index] = content;
+  const Section section = container_[index];
+  if (section.bytes.size() == size) return section.bytes;
+  fail(make_error(Status::kBadSection, "section \"%s\" at 0x%zx: %zu bytes, config needs %zu", name, section.offset,
+                  section.bytes.size(), size));
+  return {};
+}
+
+void Reader::forbid(const char* owner, const char* format, ...) {
+  char name[kSectionNameSize + 1];
+  std::va_list arguments;
+  va_start(arguments, format);
+  std::vsnprintf(name, sizeof name, format, arguments);
+  va_end(arguments);
+  const std::uint32_t index = container_.find(name);
+  if (index == container_.size()) return;
+  content_[index] = Content::kRaw;
+  fail(make_error(Status::kBadSection, "section \"%s\" at 0x%zx does not belong in a pack for %s", name, container_[index].offset,
+                  owner));
+}
+
+void Reader::fail(const Error& error) {
+  if (first_error_.ok()) first_error_ = error;
+}
+
+Error Reader::refuse_unknown() const {
+  for (std::uint32_t i = 0; i < container_.size(); ++i) {
+    const Section section = container_[i];
+    if (content_[i] != Content::kUnclaimed || !section.required) continue;
+    return make_error(Status::kUnsupportedFeature, "the pack needs section \"%.*s\", which this engine does not know: update beex",
+                      static_cast<int>(section.name.size()), section.name.data());
+  }
+  return {};
+}
+
+Error Reader::check_sums() const {
+  for (std::uint32_t i = 0; i < container_.size(); ++i) {
+    const Error error = container_.check_sum(i);
+    if (!error.ok()) return error;
+  }
+  return {};
+}
+
+Error Reader::check_content() const {
+  for (std::uint32_t i = 0; i < container_.size(); ++i) {
+    const Section section = container_[i];
+    const int width = static_cast<int>(section.name.size());
+    if (content_[i] == Content::kText) {
+      const std::size_t valid = utf8_prefix(as_text(section.bytes));
+      if (valid == section.bytes.size()) continue;
+      return make_error(Status::kBadValue, "section \"%.*s\" at 0x%zx: byte %zu is not UTF-8", width, section.name.data(),
+                        section.offset, valid);
+    }
+    const bool positive = content_[i] == Content::kPositiveFloats;
+    if (content_[i] != Content::kFloats && !positive) continue;
+    const auto floats = as_floats(section.bytes);
+    const auto allowed = [positive](float x) { return x <= kLargestFloat && (positive ? x > 0.0f : x >= -kLargestFloat); };
+    const auto bad = std::find_if_not(floats.begin(), floats.end(), allowed);
+    if (bad == floats.end()) continue;
+    return make_error(Status::kBadValue, "section \"%.*s\" at 0x%zx: float %zu is not a number %s 2^30", width, section.name.data(),
+                      section.offset, static_cast<std::size_t>(bad - floats.begin()), positive ? "above 0 and up to" : "within plus or minus");
+  }
+  return {};
+}
+
+Error Reader::check_labels(const Pack& pack) {
+  const std::uint32_t classes = pack.config.classes;
+  const std::unique_ptr<std::string_view[]> label(new (std::nothrow) std::string_view[classes]);
+  if (label == nullptr) return make_error(Status::kOutOfMemory, "not enough memory to check the labels");
+  std::string_view rest = pack.labels;
+  for (std::uint32_t i = 0; i < classes; ++i) {
+    if (!take_line(rest, label[i])) return make_error(Status::kBadValue, "section \"labels\": %u lines, config needs %u", i, classes);
+    if (label[i].empty()) return make_error(Status::kBadValue, "section \"labels\": line %u is empty", i);
+  }
+  if (!rest.empty()) return make_error(Status::kBadValue, "section \"labels\": more than the %u lines of config", classes);
+  if (sort_and_find_duplicate({label.get(), classes})) {
+    return make_error(Status::kBadValue, "section \"labels\": two labels are the same");
+  }
+  return {};
+}
+
+Error Reader::check_vocabulary(const Pack& pack) {
+  const std::uint32_t size = pack.config.vocabulary_size;
+  std::string_view rest = pack.vocabulary, before, token;
+  for (std::uint32_t i = 0; i < size; ++i, before = token) {
+    if (!take_line(rest, token)) return make_error(Status::kBadValue, "section \"vocabulary\": %u lines, config needs %u", i, size);
+    if (token.empty() || token <= before) {
+      return make_error(Status::kBadValue, "section \"vocabulary\": line %u is %s", i,
+                        token.empty() ? "empty" : "not above the line before it");
+    }
+    if (has_control_character(token)) {
+      return make_error(Status::kBadValue, "section \"vocabulary\": line %u holds a control character", i);
+    }
+  }
+  if (!rest.empty()) return make_error(Status::kBadValue, "section \"vocabulary\": more than the %u lines of config", size);
+  return {};
+}
+
+Error Reader::read_sites(Pack& pack) const {
+  for (std::uint32_t i = 0; i < pack.config.blocks; ++i) {
+    for (std::uint32_t site = 0; site < kActivationSites; ++site) {
+      const std::size_t at = std::size_t{i} * kActivationSites + site;
+      const std::uint32_t bits = sites_[at];
+      if (bits != 1 && bits != 2 && bits != kMaxActivationBits) {
+        return make_error(Status::kBadValue, "section \"activation.bits\": block %u, site %u has %u bits, allowed are 1, 2 and 4", i, site,
+                          bits);
+      }
+      pack.block[i].quantizer[site] = {bits, inverse_step_[at]};
+    }
+  }
+  return {};
+}
+
+Error Reader::read_rule(Pack& pack) const {
+  struct {
+    std::uint32_t kind;
+    float threshold, certain, uncertain;
+    std::uint32_t first_exit, flags;
+  } rule;
+  static_assert(sizeof rule == kRuleSize);
+  std::memcpy(&rule, rule_.data(), sizeof rule);
+  if (rule.kind > static_cast<std::uint32_t>(ExitKind::kProbability) || (rule.flags & ~1u) != 0) {
+    return make_error(Status::kUnsupportedFeature, "section \"exit.rule\": this engine does not know kind %u with flags 0x%x: update beex",
+                      rule.kind, rule.flags);
+  }
+  const auto within = [](float x, float low) { return x >= low && x <= kLargestFloat; };
+  const bool patience = rule.kind == static_cast<std::uint32_t>(ExitKind::kPatience);
+  if (!within(rule.threshold, patience ? 1.0f : -kLargestFloat) || !within(rule.certain, 0.0f) || !within(rule.uncertain, 0.0f)) {
+    return make_error(Status::kBadValue, "section \"exit.rule\": its entropies must be numbers from 0 and its threshold a number%s",
+                      patience ? " of exits, 1 or more" : "");
+  }
+  if (rule.first_exit > pack.config.blocks) {
+    return make_error(Status::kBadValue, "section \"exit.rule\": the first exit is %u, the last is %u", rule.first_exit,
+                      pack.config.blocks);
+  }
+  pack.exit_rule = {static_cast<ExitKind>(rule.kind), rule.threshold,  rule.certain,
+                    rule.uncertain,                   rule.first_exit, (rule.flags & 1) != 0};
+  return {};
+}
+
+}  // namespace
+
+Error Pack::parse(std::span<const std::uint8_t> bytes, Pack& pack) { return Reader{}.read(bytes, pack); }
+
+}  // namespace beex

@@ -1,0 +1,208 @@
+// The engine against the trainer's simulation: every intermediate of every golden text, bit for bit, with every kernel table.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstdint>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "beex/classifier.h"
+#include "model/network.h"
+
+namespace beex {
+namespace {
+
+using Words = std::vector<std::uint32_t>;  // float bit patterns
+using Tensors = std::map<std::pair<std::string, std::uint32_t>, Words>;
+
+struct GoldenText {
+  bool pair = false;
+  std::string a, b;
+  std::vector<std::uint32_t> ids;
+  Tensors tensors;
+};
+
+const std::filesystem::path kFolder = std::filesystem::path(BEEX_SOURCE_DIR) / "model_pack";
+
+std::vector<std::filesystem::path> golden_files() {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder / "golden")) {
+    if (entry.path().extension() == ".golden") files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+std::string from_hex(const std::string& hex) {
+  std::string text;
+  if (hex == "-") return text;  // the empty text
+  for (std::size_t i = 0; i + 1 < hex.size(); i += 2) text += static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16));
+  return text;
+}
+
+std::vector<GoldenText> read_golden(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  REQUIRE(std::getline(file, line));
+  REQUIRE(line == "beex-golden 1");
+  std::vector<GoldenText> texts;
+  while (std::getline(file, line) && line != "end") {
+    std::istringstream words(line);
+    std::string name, hex;
+    words >> name;
+    if (name == "text" || name == "pair") {
+      GoldenText& text = texts.emplace_back();
+      text.pair = name == "pair";
+      words >> hex;
+      text.a = from_hex(hex);
+      if (text.pair) {
+        REQUIRE(words >> hex);
+        text.b = from_hex(hex);
+      }
+      continue;
+    }
+    REQUIRE_FALSE(texts.empty());
+    std::size_t count = 0;
+    if (name == "ids") {
+      words >> count;
+      std::vector<std::uint32_t>& ids = texts.back().ids;
+      for (std::uint32_t id; words >> id;) ids.push_back(id);
+      REQUIRE(ids.size() == count);
+      continue;
+    }
+    std::uint32_t index = 0;
+    REQUIRE(words >> index >> count);
+    Words& tensor = texts.back().tensors[{name, index}];
+    REQUIRE(tensor.empty());
+    REQUIRE(std::getline(file, line));
+    std::istringstream values(line);
+    values >> std::hex;
+    for (std::uint32_t value; values >> value;) tensor.push_back(value);
+    REQUIRE(tensor.size() == count);
+  }
+  REQUIRE(line == "end");
+  REQUIRE_FALSE(texts.empty());
+  return texts;
+}
+
+// The pack of NAME.golden lies beside it, or among the published packs.
+Bytes read_pack(const std::filesystem::path& golden) {
+  const std::string name = golden.stem().string() + ".beex";
+  for (const std::filesystem::path& path : {kFolder / "golden" / name, kFolder / "packs" / name}) {
+    std::ifstream file(path, std::ios::binary);
+    if (!file) continue;
+    const std::string content{std::istreambuf_iterator<char>(file), {}};
+    Bytes bytes(content.size());
+    std::memcpy(bytes.data(), content.data(), content.size());
+    return bytes;
+  }
+  FAIL("no pack for " << golden);
+  return {};
+}
+
+Words to_words(std::span<const float> values) {
+  Words words(values.size());
+  std::memcpy(words.data(), values.data(), values.size_bytes());
+  return words;
+}
+
+void keep(void* context, const char* name, std::uint32_t index, std::span<const float> values) {
+  (*static_cast<Tensors*>(context))[{name, index}] = to_words(values);
+}
+
+// The two halves of the SLFN's hidden values as the one matrix that the simulation has.
+Words join_hidden(const Words& gate, const Words& content, std::size_t tokens) {
+  Words joined;
+  const std::size_t g = gate.size() / tokens, f = content.size() / tokens;
+  for (std::size_t t = 0; t < tokens; ++t) {
+    joined.insert(joined.end(), gate.data() + t * g, gate.data() + (t + 1) * g);
+    joined.insert(joined.end(), content.data() + t * f, content.data() + (t + 1) * f);
+  }
+  return joined;
+}
+
+void compare(const Words& found, const Words& expected) {
+  REQUIRE(found.size() == expected.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    if (found[i] == expected[i]) continue;
+    FAIL("element " << i << " is " << std::hex << found[i] << ", golden is " << expected[i]);
+  }
+  SUCCEED();
+}
+
+}  // namespace
+
+TEST_CASE("golden: every intermediate has the simulation's bits, with every kernel table") {
+  const auto files = golden_files();
+  REQUIRE(files.size() >= 2);
+  for (const auto& path : files) {
+    const auto texts = read_golden(path);
+    const Bytes bytes = read_pack(path);
+    const auto pack = std::make_unique<Pack>();
+    const Error error = Pack::parse(bytes.view(), *pack);
+    INFO(path.filename().string() << " " << error.message);
+    REQUIRE(error.ok());
+    for (const KernelTable* kernels : kernel_tables()) {
+      Network network;
+      REQUIRE(Network::load(*pack, *kernels, network).ok());
+      for (const GoldenText& text : texts) {
+        Tensors found;
+        network.tap({keep, &found});
+        const auto sep = std::find(text.ids.begin(), text.ids.end(), pack->config.sep_id);
+        network.embed(text.ids, static_cast<std::size_t>(sep - text.ids.begin()) + 1);
+        for (std::uint32_t i = 0; i <= pack->config.blocks; ++i) {
+          network.read_exit(i);
+          if (i == pack->config.blocks) break;
+          network.run_block(i);
+          found[{"hidden", i}] = join_hidden(found[{"hidden_gate", i}], found[{"hidden_content", i}], text.ids.size());
+        }
+        // 1 embedding, 5 of each block, 4 of each exit.
+        REQUIRE(text.tensors.size() == 1 + 5 * pack->config.blocks + 4 * (pack->config.blocks + 1));
+        for (const auto& [key, expected] : text.tensors) {
+          INFO(kernels->name << ", text \"" << text.a << "\", " << key.first << " " << key.second);
+          compare(found[key], expected);
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("golden: the classifier's exits have the simulation's bits, from the text on") {
+  struct Seen {
+    Tensors tensors;
+    static void reached(void* context, const ExitReading& reading) {
+      if (reading.window != 0) return;  // golden files hold the first window
+      Tensors& tensors = static_cast<Seen*>(context)->tensors;
+      tensors[{"logits", reading.exit}] = to_words(reading.logits);
+      tensors[{"probabilities", reading.exit}] = to_words(reading.probabilities);
+      tensors[{"entropy", reading.exit}] = to_words({&reading.entropy, 1});
+    }
+  };
+  for (const auto& path : golden_files()) {
+    const auto texts = read_golden(path);
+    for (const char* kernels : kernel_names()) {
+      std::unique_ptr<Classifier> classifier;
+      REQUIRE(Classifier::load(read_pack(path), kernels, classifier).ok());
+      REQUIRE(std::string(classifier->kernels()) == kernels);
+      for (const GoldenText& text : texts) {
+        Seen seen;
+        classifier->observe(ExitObserver{Seen::reached, &seen});
+        Result result;
+        const Error error = text.pair ? classifier->classify_pair(text.a, text.b, {}, result) : classifier->classify(text.a, {}, result);
+        REQUIRE(error.ok());
+        REQUIRE(seen.tensors.size() == 3 * (classifier->pack().config.blocks + 1));
+        for (const auto& [key, found] : seen.tensors) {
+          INFO(path.filename().string() << ", " << kernels << ", text \"" << text.a << "\", " << key.first << " " << key.second);
+          compare(found, text.tensors.at(key));
+        }
+      }
+    }
+  }
+}
+
+}  // namespace beex

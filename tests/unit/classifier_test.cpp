@@ -1,0 +1,469 @@
+#include "beex/classifier.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "beex/tokenizer.h"
+#include "model/network.h"
+#include "unit/pack_builder.h"
+
+// Counts and refuses allocations, so that "classify allocates nothing" and "load survives an allocator that refuses" can be
+// tested. With glibc the functions below stand in front of its own; elsewhere these tests say that they did not run.
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#define BEEX_WATCH_ALLOCATIONS
+#include <malloc.h>
+
+namespace {
+struct Watch {
+  bool on = false;
+  long allocations = 0;
+  long allowed = -1;    // how many still succeed; -1 is all of them
+  long long live = 0;   // bytes
+};
+Watch watch;
+
+bool refused() {
+  if (!watch.on) return false;
+  ++watch.allocations;
+  if (watch.allowed == 0) return true;
+  if (watch.allowed > 0) --watch.allowed;
+  return false;
+}
+
+void* counted(void* memory) {
+  if (watch.on && memory != nullptr) watch.live += static_cast<long long>(malloc_usable_size(memory));
+  return memory;
+}
+}  // namespace
+
+extern "C" {
+void* __libc_malloc(std::size_t);
+void* __libc_memalign(std::size_t, std::size_t);
+void __libc_free(void*);
+
+void* malloc(std::size_t size) { return refused() ? nullptr : counted(__libc_malloc(size)); }
+void* aligned_alloc(std::size_t alignment, std::size_t size) {
+  return refused() ? nullptr : counted(__libc_memalign(alignment, size));
+}
+void free(void* memory) {
+  if (watch.on && memory != nullptr) watch.live -= static_cast<long long>(malloc_usable_size(memory));
+  __libc_free(memory);
+}
+}
+#endif
+
+namespace beex {
+namespace {
+
+using test::PackBuilder;
+using test::PackOptions;
+using test::Random;
+using test::to_bytes;
+
+std::unique_ptr<Classifier> load(const PackOptions& options, std::string_view kernels = "") {
+  std::unique_ptr<Classifier> classifier;
+  const Error error = Classifier::load(to_bytes(PackBuilder(options).build()), kernels, classifier);
+  INFO(error.message);
+  REQUIRE(error.ok());
+  return classifier;
+}
+
+// `count` one-letter words: one token each.
+std::string letters(std::size_t count, std::uint64_t seed = 5) {
+  Random random(seed);
+  std::string text;
+  for (std::size_t i = 0; i < count; ++i) {
+    text += static_cast<char>('a' + random.below(26));
+    text += ' ';
+  }
+  return text;
+}
+
+std::vector<float> copy(std::span<const float> values) { return {values.begin(), values.end()}; }
+
+// A network beside the classifier, driven by hand.
+struct ByHand {
+  explicit ByHand(const PackOptions& options) : bytes(to_bytes(PackBuilder(options).build())), pack(std::make_unique<Pack>()) {
+    REQUIRE(Pack::parse(bytes.view(), *pack).ok());
+    REQUIRE(Tokenizer::load(pack->vocabulary, pack->config, tokenizer).ok());
+    REQUIRE(Network::load(*pack, *find_kernels("reference"), network).ok());
+  }
+
+  std::vector<std::uint32_t> ids(std::string_view text) {
+    std::vector<Token> tokens(text.size() + 1);
+    tokens.resize(TokenStream(tokenizer, text).read(tokens));
+    std::vector<std::uint32_t> result;
+    for (const Token& token : tokens) result.push_back(token.id);
+    return result;
+  }
+
+  // Probabilities of every exit.
+  std::vector<std::vector<float>> run(const std::vector<std::uint32_t>& input, std::size_t first_segment) {
+    std::vector<std::vector<float>> exits;
+    network.embed(input, first_segment);
+    for (std::uint32_t i = 0; i <= pack->config.blocks; ++i) {
+      if (i > 0) network.run_block(i - 1);
+      exits.push_back(copy(network.read_exit(i).probabilities));
+    }
+    return exits;
+  }
+
+  Bytes bytes;
+  std::unique_ptr<Pack> pack;
+  Tokenizer tokenizer;
+  Network network;
+};
+
+PackOptions pair_options() {
+  PackOptions options;
+  options.inputs = 2;
+  options.slfn_form = SlfnForm::kBounded;
+  options.pooling = Pooling::kCls;
+  options.activation_bits = {1, 1, 1, 1, 1, 1, 1};
+  return options;
+}
+
+}  // namespace
+
+TEST_CASE("classifier: load reports what is wrong and leaves nothing behind") {
+  std::unique_ptr<Classifier> classifier;
+  CHECK(Classifier::load(Bytes(), "", classifier).status == Status::kTruncated);
+  CHECK(classifier == nullptr);
+  const Error error = Classifier::load(to_bytes(PackBuilder().build()), "avx512", classifier);
+  CHECK(error.status == Status::kUnknownKernel);
+  CHECK_THAT(std::string(error.message), Catch::Contains("\"avx512\""));
+  CHECK(classifier == nullptr);
+}
+
+TEST_CASE("classifier: the kernels asked for are the ones that run") {
+  const auto names = kernel_names();
+  REQUIRE(names.size() >= 2);
+  CHECK(std::string(names.back()) == "reference");
+  CHECK(std::string(load({})->kernels()) == names.front());
+  for (const char* name : names) CHECK(std::string(load({}, name)->kernels()) == name);
+}
+
+TEST_CASE("classifier: single texts and pairs are not mixed up") {
+  Result result;
+  CHECK(load({})->classify_pair("a", "b", {}, result).status == Status::kWrongInput);
+  CHECK(load(pair_options())->classify("a", {}, result).status == Status::kWrongInput);
+}
+
+TEST_CASE("classifier: a result says what was done") {
+  const auto classifier = load({});
+  Result result;
+  REQUIRE(classifier->classify("", {}, result).ok());
+  CHECK(result.tokens == 0);
+  CHECK(result.windows == 1);
+  CHECK(result.exit_block == 2);
+  CHECK(result.exit_reason == ExitReason::kLast);
+  CHECK(result.blocks_run == 2);
+  CHECK_FALSE(result.truncated);
+  REQUIRE(result.probabilities.size() == 3);
+  REQUIRE(result.logits.size() == 3);
+  float sum = 0.0f;
+  for (const float probability : result.probabilities) sum += probability;
+  CHECK(sum == Approx(1.0f));
+  for (const float probability : result.probabilities) CHECK(probability <= result.probabilities[result.label]);
+  // Probabilities are of the calibrated logits, logits of the same answer before that.
+  const float inverse_temperature = classifier->pack().exit[2].inverse_temperature;
+  CHECK(std::log(result.probabilities[0] / result.probabilities[1]) ==
+        Approx((result.logits[0] - result.logits[1]) * inverse_temperature).epsilon(1e-4));
+
+  REQUIRE(classifier->classify("a b \xFF\xF0 c", {}, result).ok());
+  CHECK(result.tokens >= 3);
+}
+
+TEST_CASE("classifier: every exit of every kernel table has the reference's bits") {
+  for (const PackOptions& base : {PackOptions{}, pair_options()}) {
+    for (const std::uint8_t bits : {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{4}}) {
+      PackOptions options = base;
+      options.activation_bits.fill(bits);
+      options.heads = bits == 1 ? 4 : 1;
+      options.max_tokens = 37;
+      options.classes = 2 + bits;
+      ByHand by_hand(options);
+      for (const char* kernels : kernel_names()) {
+        const auto classifier = load(options, kernels);
+        for (const std::size_t size : {0u, 1u, 2u, 3u, 16u, 31u}) {
+          const std::string text = letters(size);
+          std::vector<std::uint32_t> ids = by_hand.ids(text);
+          ids.insert(ids.begin(), by_hand.pack->config.cls_id);
+          ids.push_back(by_hand.pack->config.sep_id);
+          const std::size_t first_segment = ids.size();
+          Result result;
+          if (options.inputs == 1) {
+            REQUIRE(classifier->classify(text, {}, result).ok());
+          } else {
+            ids.push_back(by_hand.ids("x").at(0));
+            ids.push_back(by_hand.pack->config.sep_id);
+            REQUIRE(classifier->classify_pair(text, "x", {}, result).ok());
+          }
+          INFO(kernels << ", " << size << " tokens, " << int{bits} << " bits");
+          CHECK(copy(result.probabilities) == by_hand.run(ids, first_segment).back());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
+  PackOptions options;  // 12 tokens, so windows of 10 that start 8 apart
+  const auto classifier = load(options);
+  ByHand by_hand(options);
+  const std::size_t room = options.max_tokens - 2, stride = room - room / 4;
+  for (const std::size_t count : {9u, 10u, 11u, 17u, 18u, 19u, 26u, 27u, 60u, 1001u}) {
+    const std::string text = letters(count, count);
+    const auto all = by_hand.ids(text);
+    REQUIRE(all.size() == count);
+    std::vector<float> sum(options.classes, 0.0f);
+    std::uint32_t windows = 0;
+    for (std::size_t start = 0;; start += stride) {
+      const std::size_t end = std::min(start + room, count);
+      std::vector<std::uint32_t> ids = {by_hand.pack->config.cls_id};
+      ids.insert(ids.end(), all.begin() + static_cast<std::ptrdiff_t>(start), all.begin() + static_cast<std::ptrdiff_t>(end));
+      ids.push_back(by_hand.pack->config.sep_id);
+      const auto probabilities = by_hand.run(ids, 0).back();
+      for (std::size_t c = 0; c < sum.size(); ++c) sum[c] += probabilities[c];
+      ++windows;
+      if (end == count) break;
+    }
+    const float share = 1.0f / static_cast<float>(windows);
+    if (windows > 1) {
+      for (float& probability : sum) probability *= share;
+    }
+    Result result;
+    REQUIRE(classifier->classify(text, {}, result).ok());
+    INFO(count << " tokens");
+    CHECK(result.windows == windows);
+    CHECK(result.tokens == count);
+    CHECK(result.blocks_run == windows * options.blocks);
+    CHECK(copy(result.probabilities) == sum);
+    CHECK_FALSE(result.truncated);
+  }
+}
+
+TEST_CASE("classifier: a pair that does not fit loses the end of the longer text") {
+  PackOptions options = pair_options();  // 12 tokens, 9 of them for the two texts
+  const auto classifier = load(options);
+  ByHand by_hand(options);
+  const std::size_t room = options.max_tokens - 3;
+  for (const auto& [size_a, size_b] : std::vector<std::pair<std::size_t, std::size_t>>{
+           {0, 0}, {4, 5}, {5, 4}, {5, 5}, {9, 0}, {0, 9}, {10, 0}, {0, 10}, {2, 8}, {20, 3}, {3, 20}, {50, 50}, {50, 51}, {500, 40}}) {
+    const std::string a = letters(size_a, 1), b = letters(size_b, 2);
+    auto ids_a = by_hand.ids(a), ids_b = by_hand.ids(b);
+    const bool truncated = ids_a.size() + ids_b.size() > room;
+    while (ids_a.size() + ids_b.size() > room) (ids_a.size() >= ids_b.size() ? ids_a : ids_b).pop_back();
+    std::vector<std::uint32_t> ids = {by_hand.pack->config.cls_id};
+    ids.insert(ids.end(), ids_a.begin(), ids_a.end());
+    ids.push_back(by_hand.pack->config.sep_id);
+    const std::size_t first_segment = ids.size();
+    ids.insert(ids.end(), ids_b.begin(), ids_b.end());
+    ids.push_back(by_hand.pack->config.sep_id);
+    Result result;
+    REQUIRE(classifier->classify_pair(a, b, {}, result).ok());
+    INFO(size_a << " and " << size_b << " tokens");
+    CHECK(result.truncated == truncated);
+    CHECK(result.tokens == size_a + size_b);
+    CHECK(result.windows == 1);
+    CHECK(copy(result.probabilities) == by_hand.run(ids, first_segment).back());
+  }
+  // The segments matter: the same tokens the other way round are another input.
+  Result result;
+  REQUIRE(classifier->classify_pair("a b", "c", {}, result).ok());
+  const auto one = copy(result.probabilities);
+  REQUIRE(classifier->classify_pair("a", "b c", {}, result).ok());
+  CHECK(copy(result.probabilities) != one);
+}
+
+TEST_CASE("classifier: the exit rule decides how deep a text goes and who answers") {
+  struct Exits {
+    std::vector<std::vector<float>> logits;
+    std::vector<float> entropy;
+    static void reached(void* context, const ExitReading& reading) {
+      auto* exits = static_cast<Exits*>(context);
+      REQUIRE(reading.exit == exits->entropy.size());
+      exits->logits.push_back(copy(reading.logits));
+      exits->entropy.push_back(reading.entropy);
+    }
+  };
+  PackOptions options;
+  options.blocks = 5;
+  const auto classifier = load(options);
+  int rising = 0, reduction = 0, early = 0;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    const std::string text = letters(1 + seed % 9, seed);
+    Exits all, seen;
+    Result result;
+    classifier->observe(ExitObserver{Exits::reached, &all});
+    REQUIRE(classifier->classify(text, {}, result).ok());
+    REQUIRE(all.entropy.size() == 6);
+    for (const float entropy : all.entropy) CHECK((entropy >= 0.0f && entropy <= 1.00001f));
+
+    ExitRule rule;
+    rule.kind = ExitKind::kFractional;
+    rule.threshold = 0.01f;
+    rule.keep_lower_entropy = true;
+    classifier->observe(ExitObserver{Exits::reached, &seen});
+    REQUIRE(classifier->classify(text, rule, result).ok());
+    REQUIRE(seen.entropy.size() == result.exit_block + 1);
+    CHECK(result.blocks_run == result.exit_block);
+    for (std::size_t i = 0; i < seen.entropy.size(); ++i) CHECK(seen.logits[i] == all.logits[i]);
+    early += result.exit_block < 5 ? 1 : 0;
+    const std::vector<float> answer = copy(result.logits);
+    if (result.exit_reason == ExitReason::kRising) {
+      ++rising;
+      CHECK(seen.entropy.back() > seen.entropy[seen.entropy.size() - 2]);
+      CHECK(answer == seen.logits[seen.logits.size() - 2]);
+    } else {
+      reduction += result.exit_reason == ExitReason::kReduction ? 1 : 0;
+      CHECK(answer == seen.logits.back());
+    }
+  }
+  CHECK(rising > 0);
+  CHECK(early > 0);
+  INFO(rising << " rising, " << reduction << " reduction");
+
+  ExitRule at_once;
+  at_once.kind = ExitKind::kEntropy;
+  at_once.threshold = 2.0f;
+  Result result;
+  classifier->observe(ExitObserver{});
+  REQUIRE(classifier->classify(letters(30), at_once, result).ok());
+  CHECK(result.exit_block == 0);
+  CHECK(result.blocks_run == 0);
+  CHECK(result.windows > 1);
+  CHECK(result.exit_reason == ExitReason::kEntropy);
+}
+
+TEST_CASE("classifier: the deepest window gives the exit block and its reason") {
+  PackOptions options;
+  options.blocks = 4;
+  const auto classifier = load(options);
+  struct Window {
+    std::uint32_t exit = 0;
+  };
+  std::vector<std::uint32_t> deepest;  // exit reached, by window
+  classifier->observe(ExitObserver{[](void* context, const ExitReading& reading) {
+                                     auto& exits = *static_cast<std::vector<std::uint32_t>*>(context);
+                                     exits.resize(reading.window + 1);
+                                     exits[reading.window] = reading.exit;
+                                   },
+                                   &deepest});
+  ExitRule rule;
+  rule.kind = ExitKind::kFractional;
+  rule.threshold = 0.02f;
+  bool differ = false;
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    deepest.clear();
+    Result result;
+    REQUIRE(classifier->classify(letters(40, seed), rule, result).ok());
+    REQUIRE(deepest.size() == result.windows);
+    CHECK(result.exit_block == *std::max_element(deepest.begin(), deepest.end()));
+    std::uint32_t sum = 0;
+    for (const std::uint32_t exit : deepest) sum += exit;
+    CHECK(result.blocks_run == sum);
+    CHECK((result.exit_reason == ExitReason::kLast) == (result.exit_block == 4));
+    differ = differ || *std::min_element(deepest.begin(), deepest.end()) < result.exit_block;
+  }
+  CHECK(differ);
+}
+
+TEST_CASE("classifier: stages are told in order") {
+  const auto classifier = load({});
+  std::vector<Stage> stages;
+  classifier->observe(StageObserver{[](void* context, Stage stage) { static_cast<std::vector<Stage>*>(context)->push_back(stage); }, &stages});
+  Result result;
+  REQUIRE(classifier->classify("a b c", {}, result).ok());
+  const std::vector<Stage> block = {Stage::kQuantize, Stage::kBinaryLinear, Stage::kAttention,    Stage::kQuantize,   Stage::kBinaryLinear,
+                                    Stage::kNorm,     Stage::kQuantize,     Stage::kBinaryLinear, Stage::kActivation, Stage::kQuantize,
+                                    Stage::kBinaryLinear, Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation, Stage::kNorm,
+                                    Stage::kExit};
+  std::vector<Stage> expected = {Stage::kTokenize, Stage::kEmbed, Stage::kExit};
+  for (int i = 0; i < 2; ++i) expected.insert(expected.end(), block.begin(), block.end());
+  expected.push_back(Stage::kDone);
+  CHECK((stages == expected));
+  stages.clear();
+  classifier->observe(StageObserver{});
+  REQUIRE(classifier->classify("a b c", {}, result).ok());
+  CHECK(stages.empty());
+}
+
+TEST_CASE("classifier: an answer does not depend on what was classified before") {
+  const auto classifier = load({});
+  Result result;
+  REQUIRE(classifier->classify("a b", {}, result).ok());
+  const auto before = copy(result.probabilities);
+  REQUIRE(classifier->classify(letters(500), {}, result).ok());
+  REQUIRE(classifier->classify("a b", {}, result).ok());
+  CHECK(copy(result.probabilities) == before);
+  CHECK(result.windows == 1);
+}
+
+#if defined(BEEX_WATCH_ALLOCATIONS)
+
+TEST_CASE("classifier: classifying allocates nothing") {
+  const auto single = load({});
+  const auto pair = load(pair_options());
+  const std::string text = letters(3000) + "un\xC3\xAF\x63od\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87 averyveryverylongword \xFF";
+  const ExitRule rules[] = {{}, {ExitKind::kFractional, 0.1f, 0.0f, 2.0f, 0, true}};
+  for (const ExitRule& rule : rules) {
+    Result result;
+    watch = {.on = true};
+    const bool ok = single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
+                    pair->classify_pair(text, text, rule, result).ok();
+    watch.on = false;
+    CHECK(ok);
+    CHECK(watch.allocations == 0);
+  }
+}
+
+TEST_CASE("classifier: memory() is what load allocated, pack included") {
+  for (const char* kernels : kernel_names()) {
+    PackOptions options;
+    options.vocabulary_size = 3000;
+    options.hidden_size = 256;
+    options.slfn_size = 512;
+    options.max_tokens = 128;
+    const auto file = PackBuilder(options).build();
+    std::unique_ptr<Classifier> classifier;
+    watch = {.on = true};
+    const bool ok = Classifier::load(to_bytes(file), kernels, classifier).ok();
+    watch.on = false;
+    REQUIRE(ok);
+    INFO(kernels << ": " << watch.live << " bytes allocated, memory() says " << classifier->memory());
+    CHECK(static_cast<double>(classifier->memory()) == Approx(static_cast<double>(watch.live)).epsilon(0.01));
+  }
+}
+
+TEST_CASE("classifier: load survives an allocator that refuses, at every allocation") {
+  const auto file = PackBuilder().build();
+  bool ok = false;
+  long refusals = 0;
+  for (long allowed = 0; !ok; ++allowed) {
+    REQUIRE(allowed < 100);
+    Bytes bytes = to_bytes(file);
+    std::unique_ptr<Classifier> classifier;
+    watch = {.on = true, .allowed = allowed};
+    const Error error = Classifier::load(std::move(bytes), "", classifier);
+    watch.on = false;
+    ok = error.ok();
+    CHECK((classifier != nullptr) == ok);
+    if (ok) continue;
+    INFO("after " << allowed << " allocations: " << error.message);
+    CHECK(error.status == Status::kOutOfMemory);
+    ++refusals;
+  }
+  CHECK(refusals >= 7);  // section names, state, labels, tokenizer, weights, work, buffers
+}
+
+#else
+
+TEST_CASE("classifier: allocation tests") { WARN("SKIP: allocations are counted only with glibc and without AddressSanitizer"); }
+
+#endif
+
+}  // namespace beex

@@ -1,0 +1,513 @@
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <string>
+
+#include "beex/classifier.h"
+#include "beex/pack.h"
+#include "pack/crc32.h"
+#include "pack/lines.h"
+#include "unit/pack_builder.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+// An allocation that cannot succeed should fail here as it does without the sanitizer.
+extern "C" const char* __asan_default_options() { return "allocator_may_return_null=1"; }
+#endif
+
+namespace beex {
+namespace {
+
+using test::ExactBytes;
+using test::PackBuilder;
+using test::PackOptions;
+using test::put;
+using test::reseal;
+using File = std::vector<std::uint8_t>;
+
+Error parse(const File& file) {
+  const ExactBytes bytes(file);
+  const auto pack = std::make_unique<Pack>();
+  return Pack::parse(bytes.view(), *pack);
+}
+
+void check_refused(const File& file, Status status, const std::string& part) {
+  const Error error = parse(file);
+  INFO(error.message);
+  CHECK(static_cast<int>(error.status) == static_cast<int>(status));
+  CHECK_THAT(std::string(error.message), Catch::Contains(part));
+}
+
+void check_refused(const PackBuilder& builder, Status status, const std::string& part) {
+  check_refused(builder.build(), status, part);
+}
+
+// As small as a pack can be.
+PackOptions tiny() {
+  PackOptions options;
+  options.vocabulary_size = 5;
+  options.blocks = 1;
+  options.slfn_size = 64;
+  options.max_tokens = 8;
+  options.embedding_bits = 1;
+  options.position_bits = 1;
+  return options;
+}
+
+File with_config_word(std::size_t word, std::uint32_t value) {
+  PackBuilder builder(tiny());
+  put(builder.section("config").bytes, 4 * word, value);
+  return builder.build();
+}
+
+File with_text(const char* section, std::string_view text) {
+  PackBuilder builder(tiny());
+  builder.set_text(section, text);
+  return builder.build();
+}
+
+std::size_t entry_of(const File& file, const std::string& name) {
+  for (std::size_t entry = 64;; entry += 64) {
+    REQUIRE(entry + 64 <= file.size());
+    if (std::memcmp(file.data() + entry, name.c_str(), name.size() + 1) == 0) return entry;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("crc32: check value, every short length and every alignment against the definition") {
+  const Crc32 crc32;
+  const std::string check = "123456789";
+  CHECK(crc32({reinterpret_cast<const std::uint8_t*>(check.data()), check.size()}) == 0xCBF43926u);
+  test::Random random(11);
+  File bytes(80);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random.bits());
+  const std::span<const std::uint8_t> view = bytes;
+  for (std::size_t start = 0; start < 4; ++start) {
+    for (std::size_t size = 0; size <= 70; ++size) CHECK(crc32(view.subspan(start, size)) == test::slow_crc32(view.subspan(start, size)));
+  }
+}
+
+TEST_CASE("bytes: aligned, zeroed, moved, and empty when memory runs out") {
+  for (const std::size_t size : {1u, 63u, 64u, 65u, 100000u}) {
+    Bytes bytes(size);
+    REQUIRE(bytes.size() == size);
+    CHECK(reinterpret_cast<std::uintptr_t>(bytes.data()) % Bytes::kAlignment == 0);
+    CHECK(std::all_of(bytes.data(), bytes.data() + size, [](std::uint8_t byte) { return byte == 0; }));
+    bytes.data()[size - 1] = 7;
+    Bytes moved(std::move(bytes));
+    CHECK(moved.data()[size - 1] == 7);
+    Bytes assigned(3);
+    assigned = std::move(moved);
+    CHECK(assigned.size() == size);
+    CHECK(assigned.data()[size - 1] == 7);
+  }
+  CHECK(Bytes(0).size() == 0);
+  CHECK(Bytes(0).data() == nullptr);
+  for (const std::size_t size : {SIZE_MAX, SIZE_MAX - 63, SIZE_MAX / 2}) {
+    const Bytes refused(size);
+    CHECK(refused.size() == 0);
+    CHECK(refused.data() == nullptr);
+  }
+}
+
+TEST_CASE("utf8: the well-formed prefix") {
+  for (const std::string_view good : {"", "a", "\x7F", "\xEF\xBF\xBD", "\xC2\x80", "\xDF\xBF", "\xE0\xA0\x80", "\xED\x9F\xBF", "\xEE\x80\x80",
+                                      "\xEF\xBF\xBF", "\xF0\x90\x80\x80", "\xF4\x8F\xBF\xBF"}) {
+    CHECK(utf8_prefix(good) == good.size());
+  }
+  for (const std::string_view bad : {"\x80", "\xC0\x80", "\xC1\xBF", "\xC2", "\xC2\x41", "\xE0\x9F\xBF", "\xED\xA0\x80", "\xE1\x80",
+                                     "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xF1\x80\x80", "\xFF"}) {
+    CHECK(utf8_prefix(std::string("ok") + std::string(bad)) == 2);
+  }
+}
+
+TEST_CASE("pack: every kind of pack is read") {
+  for (const SlfnForm form : {SlfnForm::kOpen, SlfnForm::kBounded}) {
+    for (const std::uint32_t inputs : {1u, 2u}) {
+      for (const std::uint32_t bits : {1u, 2u, 4u, 8u}) {
+        PackOptions options;
+        options.slfn_form = form;
+        options.inputs = inputs;
+        options.embedding_bits = bits;
+        options.position_bits = 8 / bits;
+        options.pooling = inputs == 1 ? Pooling::kMean : Pooling::kCls;
+        options.fold_case = inputs == 1;
+        options.blocks = bits == 8 ? kMaxBlocks : 3;
+        options.activation_bits = {1, 2, 4, 1, 2, 4, 1};
+        options.rule.kind = ExitKind::kFractional;
+        options.rule.threshold = 0.25f;
+        options.rule.first_exit = 1;
+        options.rule.keep_lower_entropy = true;
+        PackBuilder builder(options);
+        const ExactBytes file(builder.build());
+        const auto pack = std::make_unique<Pack>();
+        const Error error = Pack::parse(file.view(), *pack);
+        INFO(error.message);
+        REQUIRE(error.ok());
+        const Config& c = pack->config;
+        CHECK(c.inputs == inputs);
+        CHECK(c.classes == options.classes);
+        CHECK(c.vocabulary_size == options.vocabulary_size);
+        CHECK(c.hidden_size == 64);
+        CHECK(c.blocks == options.blocks);
+        CHECK(c.heads == 2);
+        CHECK(c.head_size() == 32);
+        CHECK(c.slfn_size == 128);
+        CHECK(c.gate_rows() == (form == SlfnForm::kOpen ? 128u : 64u));
+        CHECK(c.max_tokens == 12);
+        CHECK(c.slfn_form == form);
+        CHECK(c.pooling == options.pooling);
+        CHECK(c.fold_case == options.fold_case);
+        CHECK(builder.vocabulary[c.cls_id] == "[CLS]");
+        CHECK(builder.vocabulary[c.sep_id] == "[SEP]");
+        CHECK(builder.vocabulary[c.unk_id] == "[UNK]");
+        CHECK(pack->labels == "label 0\nlabel 1\nlabel 2\n");
+        CHECK(pack->embedding.bits == bits);
+        CHECK(pack->embedding.rows.size() == options.vocabulary_size * 64 * bits / 8);
+        CHECK(pack->segment.rows.size() == (inputs == 2 ? 128u : 0u));
+        const BlockWeights& block = pack->block[options.blocks - 1];
+        CHECK(block.qkv.rows == 192);
+        CHECK(block.hidden.rows == c.gate_rows() + 128);
+        CHECK(block.gate.bits.size() == (form == SlfnForm::kOpen ? 64u * 128 / 8 : 0u));
+        CHECK(block.content.columns == 128);
+        for (std::size_t site = 0; site < kActivationSites; ++site) CHECK(block.quantizer[site].bits == options.activation_bits[site]);
+        const auto floats = [&](const std::string& name, std::size_t i) {
+          return test::get<float>(builder.section(name).bytes, 4 * i);
+        };
+        const std::string prefix = "block" + std::to_string(options.blocks - 1);
+        CHECK(block.quantizer[6].inverse_step == floats("activation.inverse_step", options.blocks * 7 - 1));
+        CHECK(block.score_scale == floats(prefix + ".attention.score_scale", 0));
+        CHECK(block.slfn_norm.beta[1] == floats(prefix + ".slfn.norm", 65));
+        CHECK(block.hidden.threshold[2] == floats(prefix + ".hidden.threshold", 2));
+        CHECK(pack->exit[options.blocks].weight.back() == floats("exit" + std::to_string(options.blocks) + ".weight", 3 * 64 - 1));
+        CHECK(pack->exit[options.blocks].inverse_temperature == floats("exit.inverse_temperature", options.blocks));
+        CHECK(pack->exit_rule.kind == ExitKind::kFractional);
+        CHECK(pack->exit_rule.threshold == 0.25f);
+        CHECK(pack->exit_rule.uncertain == 2.0f);
+        CHECK(pack->exit_rule.first_exit == 1);
+        CHECK(pack->exit_rule.keep_lower_entropy);
+      }
+    }
+  }
+}
+
+TEST_CASE("pack: what is newer but optional is skipped") {
+  PackBuilder builder(tiny());
+  builder.add_text("elimination.profile", "future", 0);
+  builder.add_text("empty", "", 0);
+  builder.section("config").bytes.resize(30 * 4, 1);  // more words than this version knows
+  builder.remove("metadata");
+  File file = builder.build();
+  put(file, 6, std::uint16_t{9});  // minor version
+  reseal(file);
+  const Error error = parse(file);
+  INFO(error.message);
+  CHECK(error.ok());
+}
+
+TEST_CASE("pack: other files are recognised") {
+  const auto text = [](std::string_view content) { return File(content.begin(), content.end()); };
+  check_refused(text(""), Status::kTruncated, "empty");
+  check_refused(text("\xEF\xBB\xBF\n <!doctype html><title>404</title>"), Status::kNotAPack, "HTML page, so the address is probably wrong");
+  check_refused(text("<html>"), Status::kNotAPack, "HTML");
+  check_refused(text("version https://git-lfs.github.com/spec/v1\n"), Status::kNotAPack, "Git LFS");
+  check_refused(text("\x1F\x8B\x08"), Status::kNotAPack, "gzip");
+  check_refused(text("PK\x03\x04"), Status::kNotAPack, "does not start with BEEX");
+  check_refused(File(1000, 0), Status::kNotAPack, "does not start with BEEX");
+}
+
+TEST_CASE("pack: header") {
+  const File good = PackBuilder(tiny()).build();
+  REQUIRE(parse(good).ok());
+  const auto changed = [&](std::size_t at, auto value) {
+    File file = good;
+    put(file, at, value);
+    reseal(file);
+    return file;
+  };
+  check_refused(changed(4, std::uint16_t{2}), Status::kUnsupportedVersion, "update beex");
+  check_refused(changed(4, std::uint16_t{0}), Status::kUnsupportedVersion, "version 0");
+  check_refused(changed(24, std::uint8_t{1}), Status::kBadValue, "must be zero");
+  check_refused(changed(59, std::uint8_t{1}), Status::kBadValue, "must be zero");
+  check_refused(changed(8, std::uint32_t{4097}), Status::kBadValue, "4097 sections");
+  check_refused(changed(8, std::uint32_t{4096}), Status::kTruncated, "a table of 4096 sections");
+  check_refused(changed(8, std::uint32_t{0}), Status::kBadSection, "the last section ends at 0x40");
+}
+
+TEST_CASE("pack: section table") {
+  const File good = PackBuilder(tiny()).build();
+  const std::size_t entry = entry_of(good, "labels"), next = entry + 64;
+  const auto changed = [&](std::size_t at, auto value) {
+    File file = good;
+    put(file, at, value);
+    reseal(file);
+    return file;
+  };
+  const auto offset = test::get<std::uint64_t>(good, entry + 40), length = test::get<std::uint64_t>(good, entry + 48);
+  check_refused(changed(entry, std::uint8_t{0}), Status::kBadSection, "needs a name");
+  check_refused(changed(entry, std::uint8_t{'-'}), Status::kBadSection, "needs a name");
+  check_refused(changed(entry + 39, std::uint8_t{'x'}), Status::kBadSection, "needs a name");
+  check_refused(changed(entry + 40, offset + 32), Status::kBadSection, "not a multiple of 64");
+  check_refused(changed(entry + 40, offset + 64), Status::kBadSection, "\"labels\"");
+  check_refused(changed(entry + 40, offset - 64), Status::kBadSection, "begins before the end");
+  check_refused(changed(entry + 40, std::uint64_t{good.size() + 64}), Status::kTruncated, "\"labels\"");
+  check_refused(changed(entry + 40, ~std::uint64_t{63}), Status::kTruncated, "\"labels\" at 0xffffffffffffffc0");
+  check_refused(changed(entry + 48, ~std::uint64_t{0}), Status::kTruncated, "\"labels\"");
+  check_refused(changed(entry + 48, length + 64), Status::kBadSection, "begins before the end");
+  check_refused(changed(entry + 60, std::uint32_t{3}), Status::kUnsupportedFeature, "flags");
+  check_refused(changed(static_cast<std::size_t>(offset + length), std::uint8_t{1}), Status::kBadSection, "should be zeros");
+  File doubled = good;
+  std::copy_n(doubled.begin() + static_cast<std::ptrdiff_t>(entry), 40, doubled.begin() + static_cast<std::ptrdiff_t>(next));
+  reseal(doubled);
+  check_refused(doubled, Status::kBadSection, "same name");
+  File longer = good;
+  longer.resize(good.size() + 64);
+  check_refused(longer, Status::kBadSection, "its header says");
+  put(longer, 16, std::uint64_t{longer.size()});
+  reseal(longer);
+  check_refused(longer, Status::kBadSection, "the last section ends at");
+  File shuffled = good;
+  std::swap_ranges(shuffled.begin() + static_cast<std::ptrdiff_t>(entry), shuffled.begin() + static_cast<std::ptrdiff_t>(next),
+                   shuffled.begin() + static_cast<std::ptrdiff_t>(next));
+  reseal(shuffled);
+  check_refused(shuffled, Status::kBadSection, "should be zeros");
+}
+
+TEST_CASE("pack: damage is found by checksums") {
+  const File good = PackBuilder(tiny()).build();
+  for (std::size_t entry = 64; test::get<std::uint64_t>(good, entry + 40) + 64 < good.size(); entry += 64) {
+    File file = good;
+    file[static_cast<std::size_t>(test::get<std::uint64_t>(good, entry + 40))] ^= 1;
+    check_refused(file, Status::kCorrupt, std::string("section \"") + reinterpret_cast<const char*>(&good[entry]) + "\"");
+  }
+}
+
+TEST_CASE("pack: missing, unknown and misplaced sections") {
+  const PackBuilder good(tiny());
+  for (const PackBuilder::Section& section : good.sections) {
+    PackBuilder builder(tiny());
+    builder.remove(section.name);
+    if (section.name == "metadata") {
+      CHECK(parse(builder.build()).ok());
+    } else {
+      check_refused(builder, Status::kBadSection, "section \"" + section.name + "\" is missing");
+    }
+  }
+  PackBuilder newer(tiny());
+  newer.add_text("embedding.projection", "future");
+  newer.remove("embedding.rows");  // what the new section explains
+  check_refused(newer, Status::kUnsupportedFeature, "\"embedding.projection\", which this engine does not know: update beex");
+
+  PackOptions bounded = tiny();
+  bounded.slfn_form = SlfnForm::kBounded;
+  PackBuilder gated(bounded);
+  gated.add_text("block0.gate.bias", "");
+  check_refused(gated, Status::kBadSection, "\"block0.gate.bias\"");
+  PackBuilder single(tiny());
+  single.add_text("segment.scale", "12345678", 0);
+  check_refused(single, Status::kBadSection, "\"segment.scale\"");
+  PackOptions pair = tiny();
+  pair.inputs = 2;
+  PackBuilder without(pair);
+  without.remove("segment.rows");
+  check_refused(without, Status::kBadSection, "\"segment.rows\" is missing");
+  PackBuilder more(tiny());
+  more.add_text("block1.qkv.bits", "");
+  check_refused(more, Status::kUnsupportedFeature, "\"block1.qkv.bits\"");
+}
+
+TEST_CASE("pack: sizes must be what the config says") {
+  const PackBuilder good(tiny());
+  for (const PackBuilder::Section& section : good.sections) {
+    if (section.name == "metadata") continue;
+    for (const int change : {-1, 1, 64}) {
+      PackBuilder builder(tiny());
+      auto& bytes = builder.section(section.name).bytes;
+      bytes.resize(static_cast<std::size_t>(static_cast<int>(bytes.size()) + change), 'x');
+      const Error error = parse(builder.build());
+      INFO(section.name << " " << change << ": " << error.message);
+      if (section.name == "config" && change == 64) {
+        CHECK(error.ok());
+      } else {
+        CHECK_FALSE(error.ok());
+        CHECK_THAT(std::string(error.message), Catch::Contains("\"" + section.name + "\""));
+      }
+    }
+  }
+  PackBuilder builder(tiny());
+  builder.section("block0.hidden.bits").bytes.resize(1000);
+  const File file = builder.build();
+  char sentence[100];
+  std::snprintf(sentence, sizeof sentence, "section \"block0.hidden.bits\" at 0x%llx: 1000 bytes, config needs 1024",
+                static_cast<unsigned long long>(test::get<std::uint64_t>(file, entry_of(file, "block0.hidden.bits") + 40)));
+  check_refused(file, Status::kBadSection, sentence);
+}
+
+TEST_CASE("pack: config values") {
+  const std::uint32_t large = 0xFFFFFFFFu;
+  const std::vector<std::pair<std::size_t, std::vector<std::uint32_t>>> bad = {
+      {0, {0, 3, large}},       {2, {0, 1, 4097, large}},   {3, {0, 3, 65537, large}}, {4, {0, 63, 96, 1088, large}},
+      {5, {0, 25, large}},      {6, {0, 3, 8, 64, large}},  {7, {0, 65, 4160, large}}, {8, {0, 7, 1025, large}},
+      {9, {0, 3, 5, 6, 7, 16}}, {10, {0, 3, 5, 6, 7, 16}},  {11, {2, large}},          {12, {2, large}},
+      {14, {2, large}},         {15, {5, large}},           {16, {5, large}},          {17, {5, large}},
+  };
+  for (const auto& [word, values] : bad) {
+    for (const std::uint32_t value : values) {
+      INFO("word " << word << " = " << value);
+      check_refused(with_config_word(word, value), Status::kBadValue, "config: ");
+    }
+  }
+  for (const std::size_t word : {1u, 13u, 18u, 19u, 20u, 21u, 22u, 23u}) {
+    INFO("word " << word);
+    check_refused(with_config_word(word, 1), Status::kUnsupportedFeature, "update beex");
+  }
+}
+
+TEST_CASE("pack: floats must be finite, and above zero where they divide") {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  const auto with_float = [](const std::string& section, float value) {
+    PackBuilder builder(tiny());
+    auto& bytes = builder.section(section).bytes;
+    put(bytes, bytes.size() - 4, value);
+    return builder.build();
+  };
+  for (const char* section : {"embedding.scale", "position.scale", "embedding.norm", "block0.qkv.threshold", "block0.qkv.scale",
+                              "block0.qkv.bias", "block0.attention.score_scale", "block0.output.threshold", "block0.output.scale",
+                              "block0.output.bias", "block0.attention.norm", "block0.hidden.threshold", "block0.hidden.scale",
+                              "block0.hidden.bias", "block0.gate.threshold", "block0.gate.scale", "block0.gate.bias",
+                              "block0.content.threshold", "block0.content.scale", "block0.content.bias", "block0.slfn.norm",
+                              "exit0.weight", "exit0.bias", "exit1.weight", "exit1.bias"}) {
+    for (const float value : {nan, infinity, -infinity, 2e9f, -2e9f}) {
+      check_refused(with_float(section, value), Status::kBadValue, std::string("section \"") + section + "\"");
+    }
+    CHECK(parse(with_float(section, 0.0f)).ok());
+    CHECK(parse(with_float(section, -1e9f)).ok());
+  }
+  for (const char* section : {"activation.inverse_step", "exit.inverse_temperature"}) {
+    for (const float value : {nan, infinity, -infinity, 2e9f, 0.0f, -0.0f, -1.0f}) {
+      check_refused(with_float(section, value), Status::kBadValue, std::string("section \"") + section + "\"");
+    }
+    CHECK(parse(with_float(section, 1e-45f)).ok());
+  }
+}
+
+TEST_CASE("pack: activation bits, labels and vocabulary") {
+  for (const unsigned bits : {0u, 3u, 5u, 8u, 255u}) {
+    PackBuilder builder(tiny());
+    builder.section("activation.bits").bytes[6] = static_cast<std::uint8_t>(bits);
+    check_refused(builder, Status::kBadValue, "\"activation.bits\": block 0, site 6");
+  }
+  check_refused(with_text("labels", "a\nb\n"), Status::kBadValue, "2 lines, config needs 3");
+  check_refused(with_text("labels", "a\nb\nc"), Status::kBadValue, "2 lines, config needs 3");
+  check_refused(with_text("labels", "a\nb\nc\nd\n"), Status::kBadValue, "more than the 3 lines");
+  check_refused(with_text("labels", "a\n\nc\n"), Status::kBadValue, "line 1 is empty");
+  check_refused(with_text("labels", "a\nb\na\n"), Status::kBadValue, "the same");
+  check_refused(with_text("labels", "a\nb\n\xFF\n"), Status::kBadValue, "byte 4 is not UTF-8");
+  check_refused(with_text("labels", ""), Status::kBadValue, "0 lines");
+  CHECK(parse(with_text("labels", "\xE2\x99\xA5\na b\nc\n")).ok());
+  check_refused(with_text("metadata", "{\"name\": \"\xC3\"}"), Status::kBadValue, "\"metadata\"");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\n"), Status::kBadValue, "4 lines, config needs 5");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\ne"), Status::kBadValue, "4 lines, config needs 5");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\ne\nf\n"), Status::kBadValue, "more than the 5 lines");
+  check_refused(with_text("vocabulary", "\na\nb\nc\nd\n"), Status::kBadValue, "line 0 is empty");
+  check_refused(with_text("vocabulary", "a\nb\nb\nd\ne\n"), Status::kBadValue, "line 2 is not above");
+  check_refused(with_text("vocabulary", "a\nc\nb\nd\ne\n"), Status::kBadValue, "line 2 is not above");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\ne\t\n"), Status::kBadValue, "line 4 holds a control character");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\n\xC2\x85\n"), Status::kBadValue, "line 4 holds a control character");
+  check_refused(with_text("vocabulary", "a\nb\nc\nd\n\xC2\n"), Status::kBadValue, "not UTF-8");
+  // Byte order, not the order of signed chars.
+  CHECK(parse(with_text("vocabulary", "a\nb\nz\n\xC3\xA9\n\xE4\xB8\xAD\n")).ok());
+}
+
+TEST_CASE("pack: exit rule") {
+  const auto with_rule = [](std::size_t at, auto value) {
+    PackOptions options = tiny();
+    options.rule.kind = ExitKind::kPatience;
+    options.rule.threshold = 1.0f;
+    PackBuilder builder(options);
+    put(builder.section("exit.rule").bytes, at, value);
+    return builder.build();
+  };
+  CHECK(parse(with_rule(16, 1u)).ok());
+  check_refused(with_rule(0, 5u), Status::kUnsupportedFeature, "kind 5");
+  check_refused(with_rule(20, 2u), Status::kUnsupportedFeature, "flags 0x2");
+  check_refused(with_rule(4, 0.5f), Status::kBadValue, "1 or more");
+  check_refused(with_rule(4, std::numeric_limits<float>::quiet_NaN()), Status::kBadValue, "threshold");
+  check_refused(with_rule(8, -1.0f), Status::kBadValue, "entropies");
+  check_refused(with_rule(12, std::numeric_limits<float>::infinity()), Status::kBadValue, "entropies");
+  check_refused(with_rule(16, 2u), Status::kBadValue, "the first exit is 2, the last is 1");
+}
+
+TEST_CASE("pack: a file cut anywhere is refused") {
+  const File good = PackBuilder(tiny()).build();
+  for (std::size_t size = 0; size < good.size(); ++size) {
+    File cut(good.begin(), good.begin() + static_cast<std::ptrdiff_t>(size));
+    Error error = parse(cut);
+    if (error.status != Status::kTruncated) FAIL("cut at " << size << ": " << error.message);
+    // The same with a header that owns up to the size.
+    if (size < 64) continue;
+    put(cut, 16, std::uint64_t{size});
+    reseal(cut);
+    error = parse(cut);
+    if (error.ok()) FAIL("cut at " << size << " was read");
+  }
+}
+
+TEST_CASE("pack: every changed byte of header and table is refused or harmless") {
+  const File good = PackBuilder(tiny()).build();
+  const std::size_t end = 64 + 64 * test::get<std::uint32_t>(good, 8);
+  for (std::size_t at = 0; at < end; ++at) {
+    for (const unsigned change : {1u << at % 8, 0xFFu}) {
+      File file = good;
+      file[at] = static_cast<std::uint8_t>(file[at] ^ change);
+      if (parse(file).ok()) FAIL("byte " << at << " was changed by " << change << " and nobody noticed");
+      reseal(file);
+      parse(file);  // may be legal (the minor version, an optional flag); it must be safe
+    }
+  }
+}
+
+TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
+  PackOptions pair = tiny();
+  pair.inputs = 2;
+  pair.slfn_form = SlfnForm::kBounded;
+  pair.pooling = Pooling::kCls;
+  const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build()};
+  const std::uint32_t special[] = {0, 1, 2, 63, 64, 0x7F, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu, 0x7F800000u, 0x7FC00000u, 0x4E800000u};
+  test::Random random(20251);
+  int accepted = 0;
+  for (int round = 0; round < 20000; ++round) {
+    File file = seeds[round % 2];
+    const std::size_t table = 64 + 64 * test::get<std::uint32_t>(file, 8);
+    for (std::uint32_t change = 1 + random.below(4); change > 0; --change) {
+      const std::size_t range = random.below(2) == 0 ? table : file.size();  // half of them where the structure is
+      const std::size_t at = random.below(range - 4);
+      if (random.below(2) == 0) {
+        file[at] = static_cast<std::uint8_t>(random.bits());
+      } else {
+        put(file, at / 4 * 4, special[random.below(std::size(special))]);
+      }
+    }
+    std::memcpy(file.data(), "BEEX\1\0", 6);
+    put(file, 16, std::uint64_t{file.size()});
+    reseal(file);
+    if (!parse(file).ok()) continue;
+    // What is accepted must also run, and give probabilities.
+    std::unique_ptr<Classifier> classifier;
+    REQUIRE(Classifier::load(test::to_bytes(file), "", classifier).ok());
+    Result result;
+    const Error error = classifier->pack().config.inputs == 1 ? classifier->classify("a b cab [x]", classifier->pack().exit_rule, result)
+                                                              : classifier->classify_pair("a b", "", classifier->pack().exit_rule, result);
+    REQUIRE(error.ok());
+    float sum = 0.0f;
+    for (const float probability : result.probabilities) sum += probability;
+    if (!(std::fabs(sum - 1.0f) < 1e-3f)) FAIL("round " << round << ": probabilities add up to " << sum);
+    ++accepted;
+  }
+  // Both ways must have been taken often.
+  CHECK(accepted > 1000);
+  CHECK(accepted < 19000);
+}
+
+}  // namespace beex
