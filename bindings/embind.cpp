@@ -1,0 +1,141 @@
+// The bridge to JavaScript: one class, numbers in and numbers out. Not a place for logic: bindings/js/src/engine.ts turns
+// this into the public API.
+//
+// Bytes never cross as C++ strings or containers. JavaScript asks for room (`reserve_pack`, `reserve_input`), writes bytes there,
+// makes one call and reads the answer at a fixed address, as 32-bit words in the order of the structs below. The engine owns all
+// of that memory. Nothing throws: calls that may fail return a Status or a null address, and `message` has the sentence.
+// Memory may grow in any call, so JavaScript takes its views anew afterwards.
+#include <emscripten/bind.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <utility>
+
+#include "beex/classifier.h"
+
+namespace {
+
+using Address = std::uint32_t;
+
+template <typename T>
+Address address_of(const T* pointer) {
+  return static_cast<Address>(reinterpret_cast<std::uintptr_t>(pointer));
+}
+
+struct Text {
+  Address data = 0;
+  std::uint32_t size = 0;
+};
+
+Text text_of(std::string_view text) { return {address_of(text.data()), static_cast<std::uint32_t>(text.size())}; }
+
+// What the last classification gave; `ANSWER` in engine.ts. Probabilities and logits are addresses of f32[classes].
+struct Answer {
+  std::uint32_t label, exit_block, exit_reason, tokens, windows, truncated;
+  Address probabilities, logits;
+};
+static_assert(sizeof(Answer) == 8 * 4);
+
+// What a loaded pack is; `FACTS` in engine.ts.
+struct Facts {
+  std::uint32_t inputs, classes, vocabulary_size, hidden_size, blocks, heads, slfn_size, max_tokens, embedding_bits;
+  std::uint32_t position_bits, slfn_form, pooling, fold_case, memory;
+  std::uint32_t rule_kind;
+  float rule_threshold, rule_certain, rule_uncertain;
+  std::uint32_t rule_first_exit, rule_keep_lower_entropy;
+  Text labels, metadata, kernels;
+};
+static_assert(sizeof(Facts) == 26 * 4);
+
+class Engine {
+ public:
+  // Room for a pack or for UTF-8 text, at least `size` bytes; 0 when memory is refused. Valid until the next such call.
+  Address reserve_pack(std::uint32_t size) { return reserve(pack_, size); }
+  Address reserve_input(std::uint32_t size) { return reserve(input_, size); }
+
+  // Takes the bytes written into the pack's room. Returns a Status; once it is 0, `facts` are filled.
+  std::uint32_t load() {
+    error_ = beex::Classifier::load(std::move(pack_), {}, classifier_);
+    if (error_.ok()) fill_facts();
+    return status();
+  }
+
+  // Classifies the first `size` bytes of the input. Needs a successful `load`. Returns a Status; once it is 0, `answer` is filled.
+  std::uint32_t classify(std::uint32_t size, std::uint32_t kind, float threshold, float certain, float uncertain,
+                         std::uint32_t first_exit, bool keep_lower_entropy) {
+    const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
+    beex::Result result;
+    error_ = classifier_->classify(input(0, size), rule, result);
+    return finish(result);
+  }
+
+  // The same for a pair: `a_size` bytes, then `b_size` bytes.
+  std::uint32_t classify_pair(std::uint32_t a_size, std::uint32_t b_size, std::uint32_t kind, float threshold, float certain,
+                              float uncertain, std::uint32_t first_exit, bool keep_lower_entropy) {
+    const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
+    beex::Result result;
+    error_ = classifier_->classify_pair(input(0, a_size), input(a_size, b_size), rule, result);
+    return finish(result);
+  }
+
+  // Fixed addresses for the life of the engine. The message ends with a zero byte.
+  Address message() const { return address_of(error_.message); }
+  Address facts() const { return address_of(&facts_); }
+  Address answer() const { return address_of(&answer_); }
+
+ private:
+  static Address reserve(beex::Bytes& bytes, std::uint32_t size) {
+    bytes = beex::Bytes();  // first give back what was there
+    bytes = beex::Bytes(size);
+    return address_of(bytes.data());
+  }
+
+  std::string_view input(std::size_t begin, std::size_t size) const {
+    return {reinterpret_cast<const char*>(input_.data()) + begin, size};
+  }
+
+  std::uint32_t status() const { return static_cast<std::uint32_t>(error_.status); }
+
+  std::uint32_t finish(const beex::Result& result) {
+    if (error_.ok()) {
+      answer_ = {result.label, result.exit_block, static_cast<std::uint32_t>(result.exit_reason), result.tokens, result.windows,
+                 result.truncated, address_of(result.probabilities.data()), address_of(result.logits.data())};
+    }
+    return status();
+  }
+
+  void fill_facts() {
+    const beex::Pack& pack = classifier_->pack();
+    const beex::Config& config = pack.config;
+    const beex::ExitRule& rule = pack.exit_rule;
+    facts_ = {config.inputs, config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads,
+              config.slfn_size, config.max_tokens, config.embedding_bits, config.position_bits,
+              static_cast<std::uint32_t>(config.slfn_form), static_cast<std::uint32_t>(config.pooling), config.fold_case,
+              static_cast<std::uint32_t>(classifier_->memory()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
+              rule.certain, rule.uncertain, rule.first_exit, rule.keep_lower_entropy,
+              text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels())};
+  }
+
+  beex::Bytes pack_, input_;
+  std::unique_ptr<beex::Classifier> classifier_;
+  beex::Error error_;
+  Facts facts_ = {};
+  Answer answer_ = {};
+};
+
+}  // namespace
+
+EMSCRIPTEN_BINDINGS(beex) {
+  emscripten::class_<Engine>("Engine")
+      .smart_ptr_constructor("Engine", &std::make_shared<Engine>)
+      .function("reservePack", &Engine::reserve_pack)
+      .function("reserveInput", &Engine::reserve_input)
+      .function("load", &Engine::load)
+      .function("classify", &Engine::classify)
+      .function("classifyPair", &Engine::classify_pair)
+      .function("message", &Engine::message)
+      .function("facts", &Engine::facts)
+      .function("answer", &Engine::answer);
+}

@@ -1,0 +1,223 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+import { Engine, type Answer, type EngineModule } from './engine.js';
+import { BeexError, describe } from './errors.js';
+import { parseExit, toExitRule, type Exit, type ExitReason, type ExitRule, type RuleWords } from './exit_rule.js';
+
+/** Two texts that are classified together, for packs whose `info.inputs` is `'pair'`. */
+export interface TextPair {
+  a: string;
+  b: string;
+}
+
+export interface ClassifyOptions {
+  /** Also give the `topK` likeliest labels, best first, as `top`. */
+  topK?: number;
+  /** When to stop before the last block. Default: the pack's own rule. */
+  exit?: Exit;
+}
+
+export interface LabelScore<Label extends string = string> {
+  label: Label;
+  score: number;
+}
+
+/** The answer for one text. It is plain data and yours to keep. */
+export interface Classification<Label extends string = string> {
+  /** The likeliest label. */
+  label: Label;
+  /** Its calibrated probability. */
+  score: number;
+  /** The probability of every label. They sum to 1. */
+  scores: Record<Label, number>;
+  /** The likeliest labels, best first; with the option `topK`. */
+  top?: LabelScore<Label>[];
+  /** Before temperature and softmax, in the order of `labels`. Of the last window of a long text. */
+  logits: Float32Array;
+  /** The deepest block that ran (0: none, the words alone answered), of how many, and why it stopped there. */
+  exit: { block: number; of: number; reason: ExitReason };
+  /** Word pieces in the text. */
+  tokens: number;
+  /** Overlapping windows in which a long text was read; their probabilities were averaged. */
+  windows: number;
+  /** True when a pair was too long and its longer text was cut. Single texts are never cut. */
+  truncated: boolean;
+}
+
+export interface RankedClassification<Label extends string = string> extends Classification<Label> {
+  top: LabelScore<Label>[];
+}
+
+type AnswerFor<Label extends string, Options> =
+  Options extends { topK: number } ? RankedClassification<Label> : Classification<Label>;
+
+/** What a pack is. */
+export interface PackInfo {
+  /** The pack's description of itself: name, licence, data, metrics, … as its maker wrote them. */
+  readonly metadata: Readonly<Record<string, unknown>>;
+  /** What `classify` takes: a text or a pair of texts. */
+  readonly inputs: 'text' | 'pair';
+  readonly blocks: number;
+  readonly hiddenSize: number;
+  readonly heads: number;
+  readonly vocabularySize: number;
+  /** Word pieces in one window, with the two that frame a text. */
+  readonly maxTokens: number;
+  /** The rule behind `exit: 'default'`; undefined when the pack runs every block. */
+  readonly exitRule: ExitRule | undefined;
+  /** The implementation that runs: `simd128` or `scalar`. */
+  readonly kernels: string;
+  readonly packBytes: number;
+}
+
+/** Bytes that a classifier holds. */
+export interface Memory {
+  /** WebAssembly memory, all in all. */
+  total: number;
+  /** Of it, the classifier: pack, tables and work memory. */
+  classifier: number;
+}
+
+/**
+ * A loaded pack. Classifying is synchronous, needs no network and allocates nothing in the engine. Memory is given back once
+ * the classifier is disposed of, or forgotten.
+ */
+export class Classifier<Label extends string = string> {
+  /** The labels in the order of `logits`. */
+  readonly labels: readonly Label[];
+  readonly info: PackInfo;
+  readonly #defaultRule: RuleWords;
+  readonly #rules = new Map<string, RuleWords>();
+  #engine: Engine | undefined;
+
+  private constructor(engine: Engine, packBytes: number) {
+    const { facts } = engine;
+    this.#engine = engine;
+    this.#defaultRule = facts.rule;
+    this.labels = Object.freeze(facts.labels.split('\n').slice(0, facts.classes)) as readonly Label[];
+    this.info = Object.freeze({
+      metadata: parseMetadata(facts.metadata),
+      inputs: facts.inputs === 2 ? 'pair' : 'text',
+      blocks: facts.blocks,
+      hiddenSize: facts.hiddenSize,
+      heads: facts.heads,
+      vocabularySize: facts.vocabularySize,
+      maxTokens: facts.maxTokens,
+      exitRule: toExitRule(facts.rule),
+      kernels: facts.kernels,
+      packBytes,
+    });
+  }
+
+  /** @internal */
+  static create<Label extends string>(module: EngineModule, pack: Uint8Array): Classifier<Label> {
+    return new Classifier<Label>(new Engine(module, pack), pack.length);
+  }
+
+  /**
+   * Classifies a text, a pair of texts, or a list of them. Each text of a list costs what it costs alone: nothing is padded.
+   */
+  classify<const Options extends ClassifyOptions = ClassifyOptions>(
+    input: string | TextPair, options?: Options): AnswerFor<Label, Options>;
+  classify<const Options extends ClassifyOptions = ClassifyOptions>(
+    inputs: readonly (string | TextPair)[], options?: Options): AnswerFor<Label, Options>[];
+  classify(input: string | TextPair | readonly (string | TextPair)[], options: ClassifyOptions = {}):
+    Classification<Label> | Classification<Label>[] {
+    const engine = this.#live();
+    if (typeof options !== 'object' || options === null) {
+      throw new BeexError('invalid-argument', `The options are ${describe(options)}, not an object.`);
+    }
+    const rule = this.#rule(options.exit);
+    const { topK } = options;
+    if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) {
+      throw new BeexError('invalid-argument', `The option topK is ${describe(topK)}, not a whole number of at least 1.`);
+    }
+    return Array.isArray(input)
+      ? input.map((each, index) => this.#classify(engine, each, rule, topK, `Input ${index}`))
+      : this.#classify(engine, input, rule, topK, 'The input');
+  }
+
+  /** Bytes held now. */
+  memory(): Memory {
+    const engine = this.#live();
+    return { total: engine.heapSize, classifier: engine.facts.memory };
+  }
+
+  /** Gives all memory back. The classifier cannot be used afterwards; disposing twice is fine. */
+  dispose(): void {
+    this.#engine = undefined;
+  }
+
+  static {
+    // Where the symbol is missing, `using` is too.
+    if (Symbol.dispose) this.prototype[Symbol.dispose] = this.prototype.dispose;
+  }
+
+  #live(): Engine {
+    if (!this.#engine) throw new BeexError('disposed', 'This classifier has been disposed of; load the pack again.');
+    return this.#engine;
+  }
+
+  #rule(exit: Exit | undefined): RuleWords {
+    if (exit === undefined || exit === 'default') return this.#defaultRule;
+    if (typeof exit !== 'string') return parseExit(exit);
+    let rule = this.#rules.get(exit);
+    if (!rule) {
+      rule = parseExit(exit);
+      this.#rules.set(exit, rule);
+    }
+    return rule;
+  }
+
+  #classify(engine: Engine, input: unknown, rule: RuleWords, topK: number | undefined, which: string): Classification<Label> {
+    if (typeof input === 'string') {
+      if (this.info.inputs === 'pair') {
+        throw new BeexError('wrong-input', `${which} is one text, but this pack compares two: classify({ a: 'first', b: 'second' }).`);
+      }
+      return this.#result(engine.classify(input, undefined, rule), topK);
+    }
+    const { a, b } = (input ?? {}) as Partial<TextPair>;
+    if (typeof a !== 'string' || typeof b !== 'string') {
+      throw new BeexError('invalid-argument', `${which} is ${describe(input)}; give a string, or { a, b } with two strings.`);
+    }
+    if (this.info.inputs === 'text') {
+      throw new BeexError('wrong-input', `${which} is a pair, but this pack takes single texts: classify('a text').`);
+    }
+    return this.#result(engine.classify(a, b, rule), topK);
+  }
+
+  #result(answer: Answer, topK: number | undefined): Classification<Label> {
+    const { probabilities } = answer;
+    const result: Classification<Label> = {
+      label: this.labels[answer.label]!,
+      score: probabilities[answer.label]!,
+      scores: Object.fromEntries(this.labels.map((label, index) => [label, probabilities[index]!])) as Record<Label, number>,
+      logits: answer.logits,
+      exit: { block: answer.exitBlock, of: this.info.blocks, reason: answer.reason },
+      tokens: answer.tokens,
+      windows: answer.windows,
+      truncated: answer.truncated,
+    };
+    if (topK !== undefined) {
+      result.top = this.labels
+        .map((label, index) => ({ label, score: probabilities[index]! }))
+        .sort((x, y) => y.score - x.score)
+        .slice(0, topK);
+    }
+    return result;
+  }
+}
+
+export interface Classifier<Label extends string = string> {
+  /** Same as `dispose`, for `using`. */
+  [Symbol.dispose](): void;
+}
+
+// For people, so that a pack with broken metadata still works.
+function parseMetadata(json: string): Readonly<Record<string, unknown>> {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {};
+  } catch {
+    return {};
+  }
+}

@@ -1,0 +1,258 @@
+// The raw engine: finds, compiles and starts the wasm, and speaks with bindings/embind.cpp.
+import createModule from 'beex-engine-glue';
+import { BeexError, tag, type BeexErrorCode } from './errors.js';
+import { REASONS, type ExitReason, type RuleWords } from './exit_rule.js';
+import { raceAbort, readSource, type WasmSource } from './source.js';
+
+declare const __BUILD_ID__: string; // set by build.mjs, which writes the same into a section of the wasm files
+
+/** What `createModule` gives: the surface of embind.cpp. */
+export interface EngineModule {
+  readonly HEAPU8: Uint8Array;
+  readonly HEAPU32: Uint32Array;
+  readonly HEAPF32: Float32Array;
+  readonly Engine: new () => RawEngine;
+}
+
+interface RawEngine {
+  reservePack(size: number): number;
+  reserveInput(size: number): number;
+  load(): number;
+  classify(size: number, ...rule: RuleArguments): number;
+  classifyPair(aSize: number, bSize: number, ...rule: RuleArguments): number;
+  message(): number;
+  facts(): number;
+  answer(): number;
+}
+
+type RuleArguments = [kind: number, threshold: number, certain: number, uncertain: number, first: number, keep: boolean];
+
+// The order of beex::Status.
+const CODES: readonly (BeexErrorCode | undefined)[] = [undefined, 'not-a-pack', 'truncated', 'unsupported-version',
+  'unsupported-feature', 'corrupt', 'bad-pack', 'bad-pack', 'out-of-memory', 'wrong-input', 'internal'];
+
+/** Facts of a loaded pack, as embind.cpp's `Facts`. */
+export interface Facts {
+  inputs: number;
+  classes: number;
+  vocabularySize: number;
+  hiddenSize: number;
+  blocks: number;
+  heads: number;
+  slfnSize: number;
+  maxTokens: number;
+  embeddingBits: number;
+  positionBits: number;
+  slfnForm: 'open' | 'bounded';
+  pooling: 'mean' | 'cls';
+  foldCase: boolean;
+  memory: number;
+  rule: RuleWords;
+  labels: string;
+  metadata: string;
+  kernels: string;
+}
+
+/** As embind.cpp's `Answer`; the arrays are copies. */
+export interface Answer {
+  label: number;
+  exitBlock: number;
+  reason: ExitReason;
+  tokens: number;
+  windows: number;
+  truncated: boolean;
+  probabilities: Float32Array;
+  logits: Float32Array;
+}
+
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+/** One instance of the wasm with one pack in it. All of its memory goes when it is forgotten. */
+export class Engine {
+  readonly facts: Facts;
+  readonly #module: EngineModule;
+  readonly #raw: RawEngine;
+  readonly #answer: number;
+  #input = 0;
+  #inputSize = 0;
+
+  /** Copies the pack into the engine and has it checked. */
+  constructor(module: EngineModule, pack: Uint8Array) {
+    this.#module = module;
+    this.#raw = new module.Engine();
+    const address = this.#raw.reservePack(pack.length);
+    if (address === 0 && pack.length > 0) {
+      throw new BeexError('out-of-memory', `There is no memory for a pack of ${pack.length} bytes.`);
+    }
+    module.HEAPU8.set(pack, address);
+    this.#check(this.#raw.load());
+    this.#answer = this.#raw.answer() >> 2;
+    this.facts = this.#readFacts();
+  }
+
+  /** Bytes of wasm memory. */
+  get heapSize(): number {
+    return this.#module.HEAPU8.length;
+  }
+
+  classify(a: string, b: string | undefined, rule: RuleWords): Answer {
+    const aSize = this.#write(a, b);
+    const words: RuleArguments =
+      [rule.kind, rule.threshold, rule.certain, rule.uncertain, rule.first, rule.keepLowerEntropy];
+    this.#check(b === undefined
+      ? this.#raw.classify(aSize, ...words)
+      : this.#raw.classifyPair(aSize, this.#write(b, undefined, aSize), ...words));
+    // The views are taken after the call: memory may have grown in it.
+    const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
+    const at = this.#answer;
+    const floats = (address: number) => f32.slice(address >> 2, (address >> 2) + this.facts.classes);
+    return {
+      label: u32[at]!,
+      exitBlock: u32[at + 1]!,
+      reason: REASONS[u32[at + 2]!]!,
+      tokens: u32[at + 3]!,
+      windows: u32[at + 4]!,
+      truncated: u32[at + 5] !== 0,
+      probabilities: floats(u32[at + 6]!),
+      logits: floats(u32[at + 7]!),
+    };
+  }
+
+  // Encodes `text` at `offset` of the input, where there is room for it and for `next` after it. Returns its size in bytes.
+  // Lone surrogates become U+FFFD.
+  #write(text: string, next: string | undefined, offset = 0): number {
+    const most = offset + 3 * (text.length + (next?.length ?? 0));
+    if (most > this.#inputSize) {
+      const size = Math.max(4096, most);
+      this.#input = size < 2 ** 32 ? this.#raw.reserveInput(size) : 0;
+      this.#inputSize = this.#input === 0 ? 0 : size;
+      if (this.#input === 0) {
+        throw new BeexError('out-of-memory', `There is no memory for a text of ${text.length} characters; cut it into parts.`);
+      }
+    }
+    const begin = this.#input + offset;
+    return encoder.encodeInto(text, this.#module.HEAPU8.subarray(begin, this.#input + this.#inputSize)).written;
+  }
+
+  #check(status: number): void {
+    if (status === 0) return;
+    const heap = this.#module.HEAPU8;
+    const begin = this.#raw.message();
+    const message = decoder.decode(heap.slice(begin, heap.indexOf(0, begin)));
+    throw new BeexError(CODES[status] ?? 'internal', message);
+  }
+
+  #readFacts(): Facts {
+    const { HEAPU8: u8, HEAPU32: u32, HEAPF32: f32 } = this.#module;
+    let at = this.#raw.facts() >> 2;
+    const word = () => u32[at++]!;
+    const float = () => f32[at++]!;
+    const text = () => {
+      const begin = word();
+      return decoder.decode(u8.slice(begin, begin + word()));
+    };
+    return {
+      inputs: word(), classes: word(), vocabularySize: word(), hiddenSize: word(), blocks: word(), heads: word(),
+      slfnSize: word(), maxTokens: word(), embeddingBits: word(), positionBits: word(),
+      slfnForm: word() === 0 ? 'open' : 'bounded', pooling: word() === 0 ? 'mean' : 'cls', foldCase: word() !== 0,
+      memory: word(),
+      rule: {
+        kind: word(), threshold: float(), certain: float(), uncertain: float(), first: word(), keepLowerEntropy: word() !== 0,
+      },
+      labels: text(), metadata: text(), kernels: text(),
+    };
+  }
+}
+
+/** Starts an engine with its own memory from compiled wasm. */
+export async function instantiate(wasm: WebAssembly.Module): Promise<EngineModule> {
+  // The glue's promise would hang when the hook fails, so that the failure goes around it.
+  return new Promise((resolve, reject) => {
+    const failed = (cause: unknown) => reject(isCsp(cause) ? cspError(cause) : new BeexError('wasm-mismatch',
+      `The engine's wasm does not fit this JavaScript (${(cause as Error).message}). ${SAME_BUILD}`, { cause }));
+    createModule({
+      instantiateWasm(imports, done) {
+        WebAssembly.instantiate(wasm, imports).then((instance) => done(instance, wasm)).catch(failed);
+        return {};
+      },
+    }).then(resolve, failed);
+  });
+}
+
+const SAME_BUILD = 'Serve engine.wasm and engine.scalar.wasm from the same release as the JavaScript, and clear caches.';
+const COPY_WASM = 'Copy engine.wasm and engine.scalar.wasm from the package\'s dist folder next to your bundle, ' +
+  'or pass their place as the option wasm.';
+const compiled = new Map<string, Promise<WebAssembly.Module>>();
+
+/**
+ * The compiled engine. What has an address is compiled once for all callers; a failure is forgotten, so that the next call
+ * tries again.
+ */
+export async function compileEngine(
+  source: WasmSource | undefined, simd: boolean, signal: AbortSignal | undefined,
+): Promise<WebAssembly.Module> {
+  if (typeof WebAssembly === 'undefined') {
+    throw new BeexError('no-wasm', 'There is no WebAssembly here, and beex needs it. Lockdown Mode of iOS switches it off.');
+  }
+  if (tag(source) === 'WebAssembly.Module') return checkBuild(source as WebAssembly.Module, 'the given module');
+  if (source !== undefined && typeof source !== 'string' && tag(source) !== 'URL') return compile(source, signal);
+
+  const address = source ?? defaultUrl(simd);
+  let module = compiled.get(String(address));
+  if (!module) {
+    // Without the caller's signal: others may be waiting for the same module.
+    module = compile(address, undefined);
+    compiled.set(String(address), module);
+    module.catch(() => compiled.delete(String(address)));
+  }
+  return raceAbort(module, signal);
+}
+
+// Bundlers look for exactly these two expressions.
+function defaultUrl(simd: boolean): URL {
+  return simd && hasSimd()
+    ? new URL('./engine.wasm', import.meta.url)
+    : new URL('./engine.scalar.wasm', import.meta.url);
+}
+
+// (func (result v128) i32.const 0; i8x16.splat; i8x16.popcnt): a module that validates where there is 128-bit SIMD.
+const SIMD_PROBE = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0,
+  253, 15, 253, 98, 11]);
+
+function hasSimd(): boolean {
+  return WebAssembly.validate(SIMD_PROBE);
+}
+
+async function compile(source: unknown, signal: AbortSignal | undefined): Promise<WebAssembly.Module> {
+  const { bytes, name, type } = await readSource(source, { what: 'engine', advice: COPY_WASM, signal });
+  if (!(bytes[0] === 0 && bytes[1] === 0x61 && bytes[2] === 0x73 && bytes[3] === 0x6d)) {
+    throw new BeexError('network', `${name} is not WebAssembly${type && ` but ${type}`}. ` +
+      `Servers that answer every path with a page do this. ${COPY_WASM}`);
+  }
+  let module: WebAssembly.Module;
+  try {
+    module = await WebAssembly.compile(bytes as BufferSource);
+  } catch (cause) {
+    if (isCsp(cause)) throw cspError(cause);
+    throw new BeexError('wasm-mismatch', `${name} is damaged (${(cause as Error).message}). ${SAME_BUILD}`, { cause });
+  }
+  return checkBuild(module, name);
+}
+
+function checkBuild(module: WebAssembly.Module, name: string): WebAssembly.Module {
+  const [section] = WebAssembly.Module.customSections(module, 'beex.build');
+  const build = section ? decoder.decode(section) : 'unknown';
+  if (build === __BUILD_ID__) return module;
+  throw new BeexError('wasm-mismatch',
+    `The JavaScript is beex build ${__BUILD_ID__}, but ${name} is build ${build}. ${SAME_BUILD}`);
+}
+
+function isCsp(cause: unknown): boolean {
+  return /unsafe-eval|content security policy|\bCSP\b/i.test((cause as Error | undefined)?.message ?? '');
+}
+
+function cspError(cause: unknown): BeexError {
+  return new BeexError('csp', 'The page\'s Content-Security-Policy forbids WebAssembly. ' +
+    'Add \'wasm-unsafe-eval\' to its script-src: script-src \'self\' \'wasm-unsafe-eval\'.', { cause });
+}

@@ -1,0 +1,203 @@
+// What the package answers: golden logits, options, odd texts, both engines.
+import assert from 'node:assert/strict';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { beex, bits, failsWith, packBytes, packPath, root } from './installed.mjs';
+
+const { load } = beex;
+const open = await load(packBytes('tiny_open'));
+const pairs = await load(packBytes('tiny_bounded'));
+const scalar = { open: await load(packBytes('tiny_open'), { simd: false }), pairs: await load(packBytes('tiny_bounded'), { simd: false }) };
+
+const TEXTS = ['', ' ', 'a', 'a charming and often affecting journey', 'unflinchingly bleak and desperate', 'Don\'t — café, naïve 中文 text!',
+  'nul \0 inside', '😀 👩‍👩‍👧‍👦 emoji', 'e\u0301 combining', '\u202eright to left', 'tabs\tand\nlines', 'x'.repeat(500), 'word '.repeat(300)];
+
+// The texts of a golden file with the logits of their last exit, as bits.
+function golden(name) {
+  const cases = [];
+  for (const block of readFileSync(join(root, 'model_pack/golden', `${name}.golden`), 'ascii').split(/^(?=text |pair )/m).slice(1)) {
+    const text = (hex) => (hex === '-' ? '' : Buffer.from(hex, 'hex').toString('utf8'));
+    const [kind, ...hex] = block.slice(0, block.indexOf('\n')).split(' ');
+    const logits = [...block.matchAll(/^logits \d+ \d+\n(.*)$/gm)].at(-1)[1].split(' ').map((word) => parseInt(word, 16));
+    cases.push({ input: kind === 'text' ? text(hex[0]) : { a: text(hex[0]), b: text(hex[1]) }, logits });
+  }
+  assert.ok(cases.length > 0, `${name}.golden has no cases`);
+  return cases;
+}
+
+const folder = join(root, 'model_pack/golden');
+for (const name of readdirSync(folder).filter((file) => file.endsWith('.golden')).map((file) => file.slice(0, -'.golden'.length))) {
+  test(`${name}: logits are the trainer's, bit for bit, in both engines`, async () => {
+    // Vectors of a published pack stand here too, the pack in its own folder.
+    const pack = existsSync(packPath(name)) ? packPath(name) : join(root, 'model_pack/packs', `${name}.beex`);
+    const engines = [await load(pack), await load(pack, { simd: false })];
+    let compared = 0;
+    for (const { input, logits } of golden(name)) {
+      for (const classifier of engines) {
+        const result = classifier.classify(input, { exit: 'off' });
+        if (result.windows > 1) continue; // golden files have the first window, the result the last one
+        assert.deepEqual(bits(result.logits), logits, JSON.stringify(input));
+        compared++;
+      }
+    }
+    assert.ok(compared >= 2, `${compared} compared`);
+  });
+}
+
+test('the engines really are two, and agree bit for bit', () => {
+  assert.equal(open.info.kernels, 'simd128');
+  assert.equal(scalar.open.info.kernels, 'scalar');
+  for (const exit of ['default', 'off', 'entropy:0.9', 'patience:2', 'probability:0.5', 'fractional:0.5,first=1']) {
+    for (const text of TEXTS) {
+      const [a, b] = [open, scalar.open].map((classifier) => classifier.classify(text, { exit }));
+      assert.deepEqual(bits(a.logits), bits(b.logits), JSON.stringify(text));
+      assert.deepEqual(a, b);
+    }
+  }
+});
+
+test('an answer has the documented shape', () => {
+  const result = open.classify('a charming and often affecting journey');
+  assert.deepEqual(Object.keys(result), ['label', 'score', 'scores', 'logits', 'exit', 'tokens', 'windows', 'truncated']);
+  assert.deepEqual(Object.keys(result.scores), open.labels);
+  assert.equal(result.score, Math.max(...Object.values(result.scores)));
+  assert.equal(result.score, result.scores[result.label]);
+  assert.ok(Math.abs(Object.values(result.scores).reduce((sum, score) => sum + score) - 1) < 1e-6);
+  assert.equal(result.logits.length, 3);
+  assert.equal(result.exit.of, 2);
+  assert.ok(result.exit.block >= 0 && result.exit.block <= 2);
+  assert.equal(result.truncated, false);
+});
+
+test('lists give what single calls give, in order', () => {
+  assert.deepEqual(open.classify(TEXTS), TEXTS.map((text) => open.classify(text)));
+  assert.deepEqual(open.classify([]), []);
+  const pair = { a: 'one', b: 'two' };
+  assert.deepEqual(pairs.classify([pair, pair]), [pairs.classify(pair), pairs.classify(pair)]);
+});
+
+test('results stay as they were when the classifier goes on', () => {
+  const first = open.classify('bleak');
+  const logits = bits(first.logits);
+  open.classify('charming '.repeat(50_000)); // memory grows
+  assert.deepEqual(bits(first.logits), logits);
+});
+
+test('topK ranks the labels', () => {
+  const { scores } = open.classify('journey');
+  const ranked = Object.entries(scores).map(([label, score]) => ({ label, score })).sort((a, b) => b.score - a.score);
+  assert.deepEqual(open.classify('journey', { topK: 2 }).top, ranked.slice(0, 2));
+  assert.deepEqual(open.classify('journey', { topK: 9 }).top, ranked);
+  assert.equal('top' in open.classify('journey'), false);
+});
+
+test('exit rules stop where they should', () => {
+  const at = (exit) => open.classify('a charming journey', { exit }).exit;
+  assert.deepEqual(at('off'), { block: 2, of: 2, reason: 'last' });
+  assert.deepEqual(at('entropy:1.5'), { block: 0, of: 2, reason: 'entropy' });
+  assert.deepEqual(at('entropy:1.5,first=1'), { block: 1, of: 2, reason: 'entropy' });
+  assert.deepEqual(at('probability:0'), { block: 0, of: 2, reason: 'probability' });
+  assert.deepEqual(at('probability:1'), { block: 2, of: 2, reason: 'last' });
+  assert.deepEqual(at('patience:1'), { block: 0, of: 2, reason: 'patience' });
+  assert.deepEqual(at('fractional:2'), { block: 1, of: 2, reason: 'reduction' });
+  assert.deepEqual(at('fractional:0,certain=1.5'), { block: 0, of: 2, reason: 'certain' });
+  assert.deepEqual(at({ kind: 'entropy', threshold: 1.5, first: 1 }), at('entropy:1.5,first=1'));
+  const { exitRule } = open.info;
+  assert.deepEqual(open.classify(TEXTS), open.classify(TEXTS, { exit: exitRule }));
+  assert.deepEqual(open.classify(TEXTS), open.classify(TEXTS, { exit: beex.formatExitRule(exitRule) }));
+  assert.equal(beex.formatExitRule(exitRule), 'fractional:0.02,certain=0.05,uncertain=0.9');
+});
+
+test('lone surrogates read as U+FFFD and harm nothing around them', () => {
+  for (const [odd, same] of [['\ud800x', '\ufffdx'], ['bleak \udc00 journey', 'bleak \ufffd journey'], ['\ud83d', '\ufffd'], ['\udc00\ud800', '\ufffd\ufffd']]) {
+    assert.deepEqual(open.classify(odd), open.classify(same));
+  }
+});
+
+test('text is read to its end: NUL, emoji, and what follows them', () => {
+  assert.notDeepEqual(bits(open.classify('\0 bleak', { exit: 'off' }).logits), bits(open.classify('\0', { exit: 'off' }).logits));
+  assert.notDeepEqual(bits(open.classify('😀 bleak', { exit: 'off' }).logits), bits(open.classify('😀', { exit: 'off' }).logits));
+  assert.equal(open.classify('').tokens, 0);
+  assert.equal(open.classify('').windows, 1);
+});
+
+test('a megabyte of text is read in windows', () => {
+  const result = open.classify('bleak journey '.repeat(75_000), { exit: 'probability:0' });
+  assert.ok(result.tokens >= 150_000, `${result.tokens} tokens`);
+  assert.ok(result.windows > 10_000 && result.windows < result.tokens, `${result.windows} windows`);
+  assert.equal(result.truncated, false);
+  assert.equal(open.classify('bleak').tokens, open.classify('bleak').tokens);
+});
+
+test('a long pair is cut, and says so', () => {
+  const result = pairs.classify({ a: 'bleak '.repeat(100), b: 'journey' });
+  assert.equal(result.truncated, true);
+  assert.equal(result.windows, 1);
+  assert.equal(pairs.classify({ a: 'a', b: 'b' }).truncated, false);
+});
+
+test('both texts of a pair count, in their order', () => {
+  const logits = (a, b) => bits(pairs.classify({ a, b }, { exit: 'off' }).logits);
+  assert.notDeepEqual(logits('bleak', 'charming'), logits('charming', 'bleak'));
+  assert.notDeepEqual(logits('bleak', ''), logits('', ''));
+  assert.deepEqual(logits('é\ud800', 'x'), logits('é\ufffd', 'x'));
+});
+
+test('info says what the pack is', () => {
+  const { metadata, packBytes: size, ...info } = open.info;
+  assert.deepEqual(info, {
+    inputs: 'text', blocks: 2, hiddenSize: 64, heads: 4, vocabularySize: info.vocabularySize, maxTokens: 16, kernels: 'simd128',
+    exitRule: { kind: 'fractional', threshold: 0.02, certain: 0.05, uncertain: 0.9, first: 0, keepLowerEntropy: false },
+  });
+  assert.equal(metadata.name, 'tiny open');
+  assert.equal(size, packBytes('tiny_open').length);
+  assert.equal(pairs.info.inputs, 'pair');
+  assert.deepEqual(open.labels, ['joy', 'fear', 'other']);
+});
+
+test('wrong calls say what is wrong', async () => {
+  assert.match((await failsWith('invalid-argument', () => open.classify(5))).message, /the number 5/);
+  assert.match((await failsWith('invalid-argument', () => open.classify(null))).message, /null/);
+  assert.match((await failsWith('invalid-argument', () => open.classify(undefined))).message, /undefined/);
+  assert.match((await failsWith('invalid-argument', () => open.classify(new Map()))).message, /Map/);
+  assert.match((await failsWith('invalid-argument', () => open.classify(['fine', 7]))).message, /Input 1 is the number 7/);
+  assert.match((await failsWith('invalid-argument', () => pairs.classify({ a: 'x' }))).message, /two strings/);
+  assert.match((await failsWith('invalid-argument', () => open.classify('x', null))).message, /null/);
+  assert.match((await failsWith('wrong-input', () => open.classify({ a: 'x', b: 'y' }))).message, /single texts/);
+  assert.match((await failsWith('wrong-input', () => pairs.classify('x'))).message, /compares two/);
+  for (const topK of [0, -1, 1.5, '2', NaN]) await failsWith('invalid-argument', () => open.classify('x', { topK }));
+  for (const exit of ['', 'often', 'entropy', 'entropy:', 'entropy:x', 'entropy:-1', 'patience:1.5', 'patience:0', 'off:1', 'entropy:0.5,often=1',
+    'fractional:0.1,first=0.5', 'entropy:1e99', 5, null, {}, { kind: 'entropy' }, { kind: 'off', threshold: 1 }, { kind: 'entropy', threshold: NaN },
+    { kind: 'entropy', threshold: 0.5, first: -1 }, { kind: 'fractional', threshold: 0.5, keepLowerEntropy: 1 }]) {
+    const error = await failsWith('invalid-argument', () => open.classify('x', { exit }));
+    assert.match(error.message, /an exit rule is/);
+  }
+});
+
+test('a text beyond all memory is refused, and the classifier goes on', async () => {
+  const before = open.classify('bleak');
+  const error = await failsWith('out-of-memory', () => open.classify('x'.repeat(200_000_000)));
+  assert.match(error.message, /200000000 characters/);
+  assert.deepEqual(open.classify('bleak'), before);
+});
+
+test('dispose ends a classifier', async () => {
+  const classifier = await load(packPath('tiny_open'));
+  assert.ok(classifier.memory().total >= classifier.memory().classifier);
+  classifier.dispose();
+  classifier.dispose();
+  await failsWith('disposed', () => classifier.classify('x'));
+  await failsWith('disposed', () => classifier.memory());
+  const another = await load(packPath('tiny_open'));
+  another[Symbol.dispose]();
+  await failsWith('disposed', () => another.classify('x'));
+});
+
+test('100 000 texts later, memory is what it was', () => {
+  const options = { exit: 'entropy:1.5' };
+  for (let i = 0; i < 1000; i++) open.classify(`text ${i}`, options);
+  const { total } = open.memory();
+  for (let i = 0; i < 100_000; i++) open.classify(`text ${i}`, options);
+  assert.equal(open.memory().total, total);
+});
