@@ -69,7 +69,7 @@ def route(logits: np.ndarray, temperatures: Sequence[float], rule: ExitRule, tar
     return Routing(right / rows, sum(i * n for i, n in enumerate(stops)) / (rows * last), stops)
 
 
-def choose_rule(logits: np.ndarray, temperatures: Sequence[float], target: Sequence[int], allowed_loss: float = 0.0025) -> ExitRule:
+def choose_rule(logits: np.ndarray, temperatures: Sequence[float], target: Sequence[int], allowed_loss: float = 0.0) -> ExitRule:
     """The fractional rule that runs least at no more than `allowed_loss` below full depth, on held-out rows."""
     full = route(logits, temperatures, ExitRule(), target).accuracy
     best, best_key = ExitRule(), (1.0, 0.0)

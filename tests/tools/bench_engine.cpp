@@ -125,12 +125,13 @@ void bench_texts(beex::Classifier& classifier, const std::vector<Input>& inputs)
   std::printf("}");
 }
 
-std::vector<Input> read_inputs(const char* path) {
+// One input a line; only a pack for pairs gives a meaning to tabs.
+std::vector<Input> read_inputs(const char* path, bool pairs) {
   std::vector<Input> inputs;
   std::FILE* file = std::fopen(path, "rb");
   if (file == nullptr) return inputs;
   for (std::string line; beex::test::read_line(file, line);) {
-    const std::size_t tab = line.find('\t');
+    const std::size_t tab = pairs ? line.find('\t') : std::string::npos;
     inputs.push_back({line.substr(0, tab), tab == std::string::npos ? "" : line.substr(tab + 1)});
   }
   std::fclose(file);
@@ -162,11 +163,6 @@ int main(int count, char** arguments) {
     }
   }
   if (path == nullptr) return fail("usage", "bench_engine PACK [--tokens N] [--runs R] [--texts FILE]");
-  std::vector<Input> inputs;
-  if (texts != nullptr) {
-    inputs = read_inputs(texts);
-    if (inputs.empty()) return fail(texts, "no texts");
-  }
   bool first = true;
   for (const char* kernels : beex::kernel_names()) {
     if (std::strcmp(kernels, "reference") == 0) continue;
@@ -175,6 +171,9 @@ int main(int count, char** arguments) {
     std::unique_ptr<beex::Classifier> classifier;
     const beex::Error error = beex::Classifier::load(std::move(pack), kernels, classifier);
     if (!error.ok()) return fail(path, error.message);
+    const std::vector<Input> inputs =
+        texts != nullptr ? read_inputs(texts, classifier->pack().config.inputs == 2) : std::vector<Input>();
+    if (texts != nullptr && inputs.empty()) return fail(texts, "no texts");
     const Input input = make_input(classifier->pack(), tokens);
     const beex::Result result = classify(*classifier, input, {});
     if (result.tokens != tokens || result.windows != 1 || result.truncated) return fail("--tokens", "no text of that many tokens fits this pack");
@@ -185,7 +184,7 @@ int main(int count, char** arguments) {
     }
     std::printf("%s\n  \"%s\": {", first ? "" : ",", kernels);
     bench_full_depth(*classifier, input, runs);
-    if (!inputs.empty()) bench_texts(*classifier, inputs);
+    if (texts != nullptr) bench_texts(*classifier, inputs);
     std::printf("}");
     first = false;
   }

@@ -343,9 +343,6 @@ TEST_CASE("classifier: the deepest window gives the exit block and its reason") 
   PackOptions options;
   options.blocks = 4;
   const auto classifier = load(options);
-  struct Window {
-    std::uint32_t exit = 0;
-  };
   std::vector<std::uint32_t> deepest;  // exit reached, by window
   classifier->observe(ExitObserver{[](void* context, const ExitReading& reading) {
                                      auto& exits = *static_cast<std::vector<std::uint32_t>*>(context);
