@@ -103,6 +103,17 @@ def _export(arguments: argparse.Namespace) -> None:
     _print_report(fitted.report)
 
 
+def _size(pack: PackFile, file_bytes: int) -> str:
+    """Bytes of the file and of its binarized matrices (signs and row scales), beside float32 weights of the same number."""
+    linear = [name.removesuffix(".bits") for name in pack.sections if name.startswith("block") and name.endswith(".bits")]
+    weights = 8 * sum(len(pack.sections[f"{name}.bits"]) for name in linear)
+    binarized = sum(len(pack.sections[f"{name}.{part}"]) for name in linear for part in ("bits", "scale"))
+    text = f"{file_bytes:,} bytes; binarized matrices {binarized:,} bytes, {4 * weights / binarized:.1f} times smaller than float32"
+    if parameters := pack.metadata.get("size", {}).get("parameters"):
+        text += f"; whole file {4 * parameters / file_bytes:.1f} times"
+    return text
+
+
 def _eval(arguments: argparse.Namespace) -> None:
     pack = PackFile.open(arguments.pack)
     table: Table = read_table(arguments.data)
@@ -110,6 +121,7 @@ def _eval(arguments: argparse.Namespace) -> None:
     target = class_indices(table, labels)
     if (table.texts_b is not None) != (pack.config["inputs"] == 2):
         raise DataError(f"{table.name}: the pack classifies {'pairs' if pack.config['inputs'] == 2 else 'single texts'}; give such rows")
+    print(f"size                {_size(pack, Path(arguments.pack).stat().st_size)}")
     simulator = Simulator(pack)
     pairs = table.texts_b or [None] * len(table)
     print(f"majority label      {100 * max(Counter(target).values()) / len(target):.2f} %")
