@@ -6,7 +6,7 @@ import math
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Iterator, Sequence
 
@@ -92,6 +92,11 @@ class Inputs:
                 out.row.append(row)
         return out
 
+    @staticmethod
+    def of(encoder: Encoder, table: Table, max_tokens: int) -> "Inputs":
+        """Encode a table's texts or pairs."""
+        return Inputs.encode(encoder, table.texts, table.texts_b, max_tokens)
+
     def __len__(self) -> int:
         return len(self.ids)
 
@@ -175,8 +180,8 @@ def _parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str,
 
 
 def train(
-    model: Classifier, settings: Settings, inputs: Inputs, target: Tensor, dev: tuple[Inputs, list[int]] | None, checkpoint: Path,
-    compile: bool = False,
+    model: Classifier, settings: Settings, encoder: Encoder, inputs: Inputs, target: Tensor, dev: tuple[Inputs, list[int]] | None,
+    checkpoint: Path, compile: bool = False,
 ) -> None:  # fmt: skip
     """Train in place. `target` holds class probabilities per row; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
 
@@ -184,8 +189,7 @@ def train(
     """
     paired, device = model.config.inputs == 2, model.embeddings.token.device
     target = target.to(device)
-    unk, keep = model.unk_id, {model.cls_id, model.sep_id}
-    kept = torch.tensor(sorted(keep), device=device)
+    kept = torch.tensor([encoder.cls_id, encoder.sep_id], device=device)
     first_epoch = inputs.batches(settings.batch_tokens, settings.seed)
     total = max(1, round(settings.epochs * len(first_epoch)))
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.learning_rate), betas=(0.9, 0.98))
@@ -236,7 +240,7 @@ def train(
         ids, mask, segments = inputs.tensors(group, paired, device)
         if settings.token_dropout:
             drop = (torch.rand(ids.shape, device=device) < settings.token_dropout) & ~torch.isin(ids, kept)
-            ids = ids.masked_fill(drop, unk)
+            ids = ids.masked_fill(drop, encoder.unk_id)
         loss = soft_routing_loss(forward(ids, mask, segments), target[[inputs.row[i] for i in group]])
         optimizer.zero_grad()
         loss.backward()
@@ -293,7 +297,6 @@ def build(settings: Settings, encoder: Encoder, classes: int, paired: bool) -> C
     """A network at its starting point."""
     torch.manual_seed(settings.seed)
     model = Classifier(settings.model(classes, len(encoder.vocabulary), 2 if paired else 1))
-    model.unk_id, model.cls_id, model.sep_id = encoder.unk_id, encoder.cls_id, encoder.sep_id
     if settings.teacher_embeddings:
         rows = teacher_embeddings(settings.teacher_embeddings, encoder.vocabulary, settings.hidden_size)
         with torch.no_grad():
@@ -316,9 +319,8 @@ def fit(
     """Train, calibrate on held-out training rows, choose the exit rule there, measure on `dev`, export."""
     encoder, names, inputs, target, held_out = prepare(settings, table, soft_labels)
     model = build(settings, encoder, len(names), table.texts_b is not None).to(device)
-    encoded = lambda rows: Inputs.encode(encoder, rows.texts, rows.texts_b, settings.max_tokens)
-    dev_part = (encoded(dev), class_indices(dev, names)) if dev is not None else None
-    train(model, settings, inputs, target, dev_part, checkpoint, compile)
+    dev_part = (Inputs.of(encoder, dev, settings.max_tokens), class_indices(dev, names)) if dev is not None else None
+    train(model, settings, encoder, inputs, target, dev_part, checkpoint, compile)
     return finish(settings, model, encoder, names, held_out, dev)
 
 
@@ -326,16 +328,15 @@ def finish(
     settings: Settings, model: Classifier, encoder: Encoder, names: list[str], held_out: Table, dev: Table | None
 ) -> Fitted:
     """Calibrate, choose the rule, measure and export a trained network."""
-    encoded = lambda rows: Inputs.encode(encoder, rows.texts, rows.texts_b, settings.max_tokens)
     held_target = class_indices(held_out, names)
-    held_logits = all_logits(model, encoded(held_out), len(held_out))
+    held_logits = all_logits(model, Inputs.of(encoder, held_out, settings.max_tokens), len(held_out))
     temperatures = exits.fit_temperatures(held_logits, held_target)
     rule = exits.choose_rule(held_logits, temperatures, held_target)
     report: dict[str, Any] = {"held_out_rows": len(held_out), "temperatures": [round(t, 4) for t in temperatures], "exit_rule": asdict(rule)}
     dev_logits = None
     if dev is not None:
         dev_target = class_indices(dev, names)
-        dev_logits = all_logits(model, encoded(dev), len(dev))
+        dev_logits = all_logits(model, Inputs.of(encoder, dev, settings.max_tokens), len(dev))
         report["dev"] = measure(dev_logits, temperatures, rule, dev_target)
     if settings.float_twin:
         return Fitted(None, report)

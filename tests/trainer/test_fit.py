@@ -3,7 +3,6 @@
 import json
 
 import pytest
-import torch
 
 from beex_train import fit as fit_module
 from beex_train.cli import main
