@@ -48,8 +48,8 @@ class Settings:
     surrogate: str = "second-order"
     dropout: float = 0.1
     token_dropout: float = 0.05
-    epochs: float = 5.0
-    batch_tokens: int = 4096
+    epochs: float = 0.0  # 0: see `steps_of`
+    batch_tokens: int = 2048
     learning_rate: float = 1e-3
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 1000  # rows for calibration and exit rule
@@ -179,6 +179,11 @@ def _parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str,
     ]
 
 
+def steps_of(epochs: float, batches: int) -> int:
+    """Optimizer steps of a run. Without a number of epochs: 1,500, but no less than 5 epochs and no more than 40."""
+    return max(1, round(epochs * batches)) if epochs else min(max(1500, 5 * batches), 40 * batches)
+
+
 def train(
     model: Classifier, settings: Settings, encoder: Encoder, inputs: Inputs, target: Tensor, dev: tuple[Inputs, list[int]] | None,
     checkpoint: Path, compile: bool = False,
@@ -191,7 +196,7 @@ def train(
     target = target.to(device)
     kept = torch.tensor([encoder.cls_id, encoder.sep_id], device=device)
     first_epoch = inputs.batches(settings.batch_tokens, settings.seed)
-    total = max(1, round(settings.epochs * len(first_epoch)))
+    total = steps_of(settings.epochs, len(first_epoch))
     optimizer = torch.optim.AdamW(_parameter_groups(model, settings.learning_rate), betas=(0.9, 0.98))
     warm_up = max(1, total // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(

@@ -59,6 +59,11 @@ def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
     assert "other settings" in capsys.readouterr().err
 
 
+def test_length_of_a_run_follows_the_data():
+    assert [fit_module.steps_of(0, batches) for batches in (3, 100, 1000)] == [120, 1500, 5000]
+    assert fit_module.steps_of(2.5, 100) == 250
+
+
 def test_soft_labels_and_float_twin(train_file, dev_file, tmp_path, rows):
     soft = tmp_path / "soft.tsv"
     soft.write_text("text\tp:good\tp:bad\n" + "".join(f"{t} indeed\t{float(l == 'good')}\t{float(l == 'bad')}\n" for l, t in rows[:100]))

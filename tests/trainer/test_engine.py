@@ -1,0 +1,47 @@
+"""The engine against the simulation, from the text on: every exit's logits and every answer, as bits.
+
+BEEX_TEXTS=FILE takes other texts than the repository's sentences, one a line.
+"""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from beex_train.pack import PackFile
+from beex_train.simulate import Simulator
+from conftest import ROOT
+
+TOOL = ROOT / "build" / "native" / "tests" / "logits"
+TEXTS = os.environ.get("BEEX_TEXTS", ROOT / "tests" / "trainer" / "tokenizer_sentences.txt")
+REASONS = ["last", "certain", "reduction", "rising", "entropy", "patience", "probability"]
+
+
+def words(values) -> str:
+    return "".join(f" {word:08x}" for word in np.asarray(values, np.float32).view(np.uint32))
+
+
+def simulated(simulator: Simulator, text: str) -> str:
+    """The line that tests/tools/logits.cpp prints for `text`."""
+    line = ""
+    windows = simulator.encoder.windows(simulator.encoder.tokens([text])[0], simulator.pack.config["max_tokens"])
+    for window, ids in enumerate(windows):
+        for exit, (logits, _, _) in enumerate(simulator.exits(ids)):
+            line += f"{window}.{exit}:{words(logits)} "
+    outcome = simulator.classify(text)
+    head = f"| {outcome.exit_block} {REASONS.index(outcome.reason)} {outcome.label} {outcome.windows}"
+    return line + head + words(outcome.probabilities)
+
+
+@pytest.mark.skipif(not TOOL.exists(), reason="build the native preset first (scripts/test native)")
+@pytest.mark.parametrize("pack", ["model_pack/golden/tiny_open.beex", "model_pack/packs/sentiment.beex"])
+def test_engine_and_simulation_agree_on_every_bit(pack):
+    with open(TEXTS, encoding="utf-8") as file:
+        texts = file.read().split("\n")[:-1]
+    ran = subprocess.run([TOOL, ROOT / pack], input="\n".join(texts) + "\n", capture_output=True, text=True, encoding="utf-8", check=True)
+    simulator = Simulator(PackFile.open(ROOT / pack))
+    lines = ran.stdout.split("\n")[:-1]
+    assert len(lines) == len(texts)
+    for text, line in zip(texts, lines):
+        assert line == simulated(simulator, text), text
