@@ -15,7 +15,7 @@ need_venv() {
   for file in "$@"; do
     stamp="$VENV/.installed-$(basename "$file")"
     if ! cmp -s "$file" "$stamp"; then
-      say "installing from PyPI into it: $(grep -v '^#' "$file" | tr '\n' ' ')(PyTorch brings several GB)"
+      say "installing from PyPI into it: $(grep -v '^#' "$file" | tr '\n' ' ')"
       quietly "$VENV/bin/python" -m pip install --disable-pip-version-check -r "$file"
       cp "$file" "$stamp"
     fi
