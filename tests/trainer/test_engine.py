@@ -34,9 +34,9 @@ def simulated(simulator: Simulator, text: str) -> str:
     return line + head + words(outcome.probabilities)
 
 
-@pytest.mark.skipif(not TOOL.exists(), reason="build the native preset first (scripts/test native)")
 @pytest.mark.parametrize("pack", ["model_pack/golden/tiny_open.beex", "model_pack/packs/sentiment.beex"])
 def test_engine_and_simulation_agree_on_every_bit(pack):
+    assert TOOL.is_file(), "build the native preset first: scripts/test native"
     with open(TEXTS, encoding="utf-8") as file:
         texts = file.read().split("\n")[:-1]
     ran = subprocess.run([TOOL, ROOT / pack], input="\n".join(texts) + "\n", capture_output=True, text=True, encoding="utf-8", check=True)

@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Iterable, Sequence
 
 import pytest
-
-tokenizers = pytest.importorskip("tokenizers")
-from tokenizers.models import WordPiece  # noqa: E402
-from tokenizers.normalizers import BertNormalizer  # noqa: E402
-from tokenizers.pre_tokenizers import BertPreTokenizer  # noqa: E402
-from tokenizers.trainers import WordPieceTrainer  # noqa: E402
+import tokenizers
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.trainers import WordPieceTrainer
 
 ROOT = Path(__file__).resolve().parents[2]
 SENTENCES = (Path(__file__).parent / "tokenizer_sentences.txt").read_text(encoding="utf-8").splitlines()
@@ -103,7 +102,7 @@ def expected(tokenizer: tokenizers.Tokenizer, data: Sequence[bytes], fold: bool)
 def engine(tokens: Sequence[str], fold: bool, data: Sequence[bytes], folder: Path, span: int) -> list[list[Token]]:
     command = shlex.split(os.environ.get("BEEX_TOKENS", str(ROOT / "build/native/tests/tokens")))
     if not Path(command[-1]).is_file():
-        pytest.skip(f"{command[-1]} is missing; build the native preset or set BEEX_TOKENS")
+        pytest.fail(f"{command[-1]} is missing; build the native preset or set BEEX_TOKENS")
     assert not any(b"\n" in line for line in data)
     path = folder / "vocabulary.txt"
     path.write_bytes(b"".join(token.encode() + b"\n" for token in tokens))
