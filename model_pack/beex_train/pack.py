@@ -21,7 +21,11 @@ CONFIG_WORDS = 24
 CONFIG_FIELDS = (
     "inputs", "task", "classes", "vocabulary_size", "hidden_size", "blocks", "heads", "slfn_size", "max_tokens",
     "embedding_bits", "position_bits", "slfn_form", "pooling", "attention", "normalizer", "cls_id", "sep_id", "unk_id",
+    "ngram_buckets", "ngram_longest", "ngram_bits",
 )  # fmt: skip
+# Names of config values, by value.
+TASKS = ("single", "multi", "features")
+SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
 
@@ -65,7 +69,7 @@ def unpack_bits(data: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def pack_few_bits(q: np.ndarray, bits: int) -> np.ndarray:
-    """Rows of integers 0 … 2^bits - 1 (rows, columns) as few-bit rows."""
+    """Rows of integers 0 … 2^bits - 1 (rows, columns) as few-bit rows, each padded with zero bits to whole bytes."""
     planes = (q.astype(np.uint8)[:, :, None] >> np.arange(bits, dtype=np.uint8)) & 1
     return np.packbits(planes.reshape(len(q), -1), axis=1, bitorder="little")
 
@@ -153,8 +157,8 @@ class PackFile:
 
     @property
     def exit_rule(self) -> ExitRule:
-        """The default rule."""
-        return ExitRule.unpack(self.sections["exit.rule"])
+        """The default rule; off in a pack of features, which has no exits."""
+        return ExitRule.unpack(self.sections["exit.rule"]) if "exit.rule" in self.sections else ExitRule()
 
 
 def replace_sections(data: bytes, changes: dict[str, bytes]) -> bytes:

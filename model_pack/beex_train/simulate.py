@@ -11,7 +11,8 @@ from typing import Callable, Iterator, Sequence
 
 import numpy as np
 
-from .pack import ExitRule, PackFile, unpack_bits, unpack_few_bits
+from . import ngrams
+from .pack import SLFN_FORMS, TASKS, ExitRule, PackFile, unpack_bits, unpack_few_bits
 from .tokenizer import Encoder
 
 f32 = np.float32
@@ -110,6 +111,7 @@ class Outcome:
     """What the engine answers for one text."""
 
     label: int
+    labels: list[int]  # multi-label: classes above their thresholds, likeliest first
     probabilities: np.ndarray
     logits: np.ndarray  # of the last window
     exit_block: int
@@ -118,7 +120,9 @@ class Outcome:
     windows: int
 
 
-def decide(rule: ExitRule, exit: int, last: int, entropy: float, probabilities: np.ndarray, before: dict) -> str | None:
+def decide(
+    rule: ExitRule, exit: int, last: int, entropy: float, probabilities: np.ndarray, before: dict, multi_label: bool = False
+) -> str | None:
     """The reason to stop at this exit, or None. `before` carries entropy, label and run of equal labels between calls."""
     label = int(probabilities.argmax())
     previous = before.get("entropy")
@@ -138,8 +142,10 @@ def decide(rule: ExitRule, exit: int, last: int, entropy: float, probabilities: 
         return "entropy"
     if rule.kind == "patience" and f32(agreeing) >= f32(rule.threshold):
         return "patience"
-    if rule.kind == "probability" and probabilities.max() > f32(rule.threshold):
-        return "probability"
+    if rule.kind == "probability":
+        confidence = np.maximum(probabilities, f32(1) - probabilities).min() if multi_label else probabilities.max()
+        if confidence > f32(rule.threshold):
+            return "probability"
     return None
 
 
@@ -157,11 +163,20 @@ class Simulator:
         self.position = self._rows("position", c["max_tokens"], c["position_bits"])
         self.segment = self._rows("segment", 2, 8) if c["inputs"] == 2 else None
         self.embedding_norm = pack.floats("embedding.norm", 2, self.d)
-        self.heads_weight = [pack.floats(f"exit{i}.weight", self.classes, self.d) for i in range(self.blocks + 1)]
-        self.heads_bias = [pack.floats(f"exit{i}.bias", self.classes) for i in range(self.blocks + 1)]
-        self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1)
-        self.inverse_ln_classes = f32(1) / ln(f32(self.classes))
-        self.open = c["slfn_form"] == 0
+        self.task = TASKS[c["task"]]
+        self.multi_label = self.task == "multi"
+        if self.task != "features":
+            self.heads_weight = [pack.floats(f"exit{i}.weight", self.classes, self.d) for i in range(self.blocks + 1)]
+            self.heads_bias = [pack.floats(f"exit{i}.bias", self.classes) for i in range(self.blocks + 1)]
+            self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1)
+            most = f32(self.classes) * f32(0.693147180) if self.multi_label else ln(f32(self.classes))
+            self.inverse_largest_entropy = f32(1) / most
+        self.threshold = pack.floats("threshold.by_label", self.classes) if self.multi_label else None
+        if c["ngram_buckets"] > 0:
+            self.ngram_rows = pack.raw("ngram.rows").reshape(c["ngram_buckets"], -1)
+            self.ngram_scale = pack.floats("ngram.scale", self.classes if self.multi_label else self.classes - 1)
+        self.form = SLFN_FORMS[c["slfn_form"]]
+        self.open = self.form == "open"
         f = c["slfn_size"]
         self.gate_rows = f if self.open else self.d
         self.layers = [
@@ -210,52 +225,107 @@ class Simulator:
         tap("attention_state", i, a)
         hidden = layer["hidden"](a)
         tap("hidden", i, hidden)
-        gate, content = sigmoid(hidden[:, : self.gate_rows]), layer["content"](tanh(hidden[:, self.gate_rows :]))
+        gate, content = sigmoid(hidden[:, : self.gate_rows]), hidden[:, self.gate_rows :]
+        content = layer["content"](content if self.form == "rectified" else tanh(content))
         state = layer_norm(a + (layer["gate"](gate) if self.open else gate) * content, layer["slfn_norm"])
         tap("block_state", i, state)
         return state
 
-    def exits(
-        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
-        """Logits (classes), probabilities (classes) and entropy of exit 0, 1, … for one input with [CLS] and [SEP]."""
+    def _embed(self, ids: Sequence[int], segments: Sequence[int] | None, tap: Tap) -> np.ndarray:
         x = self.token[list(ids)] + self.position[: len(ids)]
         if self.segment is not None:
             x = x + self.segment[list(segments or [0] * len(ids))]
         h = layer_norm(x, self.embedding_norm)
         tap("embedding", 0, h)
+        return h
+
+    def _pool(self, h: np.ndarray) -> np.ndarray:
+        if self.pack.config["pooling"] == 1:
+            return h[0]
+        pooled = np.zeros(self.d, f32)
+        for row in h:
+            pooled = pooled + row
+        return pooled * (f32(1) / f32(len(h)))
+
+    def _ngrams(self, ids: Sequence[int]) -> np.ndarray:
+        """What the n-grams of an input say about the classes that have a column, (columns)."""
+        c = self.pack.config
+        found = ngrams.buckets(ids, c["ngram_longest"], c["ngram_buckets"])
+        q = unpack_few_bits(self.ngram_rows[found], len(found), len(self.ngram_scale), c["ngram_bits"])
+        total = (q - 2 ** (c["ngram_bits"] - 1)).sum(0).astype(f32)
+        return (total * self.ngram_scale) * (f32(1) / np.sqrt(f32(len(found))))
+
+    def _calibrate(self, logits: np.ndarray, exit: int) -> tuple[np.ndarray, np.float32]:
+        """Probabilities (classes) and entropy, as a share of the largest one."""
+        y = logits * self.inverse_temperature[exit]
+        if self.multi_label:
+            probabilities = sigmoid(y)
+            a = np.abs(y)
+            e = exp(-a)
+            s = f32(1) / (f32(1) + e)
+            entropy = sum4(ln(f32(1) + e) + a * (e * s))
+        else:
+            y = y - y.max()
+            e = exp(y)
+            z = sum4(e)
+            probabilities = e * (f32(1) / z)
+            entropy = ln(z) - sum4(probabilities * y)
+        return probabilities, max(f32(0), entropy * self.inverse_largest_entropy)
+
+    def exits(
+        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
+        """Logits (classes), probabilities (classes) and entropy of exit 0, 1, … for one input with [CLS] and [SEP].
+
+        Raises ValueError for a pack of features.
+        """
+        if self.task == "features":
+            raise ValueError("this pack has no classes: it turns texts into vectors; use embed()")
+        h = self._embed(ids, segments, tap)
         prior = f32(0)
         for i in range(self.blocks + 1):
             if i > 0:
                 h = self._block(i - 1, h, tap)
-            if self.pack.config["pooling"] == 1:
-                pooled = h[0]
-            else:
-                pooled = np.zeros(self.d, f32)
-                for row in h:
-                    pooled = pooled + row
-                pooled = pooled * (f32(1) / f32(len(h)))
+            pooled = self._pool(h)
             tap("pooled", i, pooled)
             logits = sum4(self.heads_weight[i] * pooled) + self.heads_bias[i]
-            if i == 0:
-                prior = logits
-            else:
+            if i > 0:
                 logits = logits + prior
-            y = logits * self.inverse_temperature[i]
-            m = y.max()
-            e = exp(y - m)
-            z = sum4(e)
-            probabilities = e * (f32(1) / z)
-            entropy = max(f32(0), (ln(z) - sum4(probabilities * (y - m))) * self.inverse_ln_classes)
+            else:
+                if self.pack.config["ngram_buckets"] > 0:
+                    said = self._ngrams(ids)
+                    tap("ngrams", 0, said)
+                    first = self.classes - len(said)
+                    logits[first:] = logits[first:] + said
+                prior = logits
+            probabilities, entropy = self._calibrate(logits, i)
             for name, value in (("logits", logits), ("probabilities", probabilities), ("entropy", np.array([entropy], f32))):
                 tap(name, i, value)
             yield logits, probabilities, entropy
+
+    def pooled(self, ids: Sequence[int], tap: Tap = lambda *_: None) -> np.ndarray:
+        """The pooled state (d) after the last block for one input with [CLS] and [SEP], not of unit length."""
+        h = self._embed(ids, None, tap)
+        for i in range(self.blocks):
+            h = self._block(i, h, tap)
+        pooled = self._pool(h)
+        tap("pooled", self.blocks, pooled)
+        return pooled
+
+    def embed(self, text: str) -> np.ndarray:
+        """The text as a vector (d) of unit length. Raises ValueError for a pack that takes pairs."""
+        if self.segment is not None:
+            raise ValueError("this pack compares pairs of texts; only a pack for single texts turns a text into a vector")
+        windows = self.encoder.windows(self.encoder.tokens([text])[0], self.pack.config["max_tokens"])
+        vector = _mean([self.pooled(ids) for ids in windows])
+        square = sum4(vector * vector)
+        return vector if square == 0 else vector * (f32(1) / np.sqrt(square))
 
     def _window(self, ids: Sequence[int], segments: Sequence[int] | None, rule: ExitRule) -> tuple[np.ndarray, np.ndarray, int, str]:
         seen: dict = {}
         before = None
         for i, (logits, probabilities, entropy) in enumerate(self.exits(ids, segments)):
-            reason = decide(rule, i, self.blocks, entropy, probabilities, seen)
+            reason = decide(rule, i, self.blocks, entropy, probabilities, seen, self.multi_label)
             if reason == "rising":
                 logits, probabilities = before
             if reason:
@@ -273,12 +343,21 @@ class Simulator:
             inputs = [(ids, segments)]
         else:
             inputs = [(ids, None) for ids in self.encoder.windows(self.encoder.tokens([text])[0], limit)]
-        total, deepest, reason, blocks = np.zeros(self.classes, f32), -1, "", 0
+        answers, deepest, reason, blocks = [], -1, "", 0
         for ids, segments in inputs:
             logits, probabilities, block, why = self._window(ids, segments, rule)
-            total = total + probabilities
+            answers.append(probabilities)
             blocks += block
             if block > deepest:
                 deepest, reason = block, why
-        pooled = total * (f32(1) / f32(len(inputs))) if len(inputs) > 1 else total
-        return Outcome(int(pooled.argmax()), pooled, logits, deepest, reason, blocks, len(inputs))
+        pooled = _mean(answers)
+        labels = [c for c in np.argsort(-pooled, kind="stable").tolist() if pooled[c] > self.threshold[c]] if self.multi_label else []
+        return Outcome(int(pooled.argmax()), labels, pooled, logits, deepest, reason, blocks, len(inputs))
+
+
+def _mean(windows: Sequence[np.ndarray]) -> np.ndarray:
+    """The windows of a text, added in order, times one over their number."""
+    total = windows[0]
+    for values in windows[1:]:
+        total = total + values
+    return total * (f32(1) / f32(len(windows))) if len(windows) > 1 else total
