@@ -10,7 +10,9 @@ import torch
 
 from .export import export
 from .model import Classifier, ModelConfig
-from .pack import ExitRule, PackFile
+from .pack import (
+    CONFIG_FIELDS, CONFIG_WORDS, SLFN_FORMS, TASKS, ExitRule, PackFile, PackWriter, json_section, lines_section, pack_bits, pack_few_bits,
+)  # fmt: skip
 from .simulate import Simulator
 from .tokenizer import Encoder, train_vocabulary
 
@@ -26,7 +28,8 @@ TEXTS = [
 def write_golden(pack: bytes, texts: Sequence[str], path: Path) -> None:
     """Write `path` (a `.golden` text file) with all intermediates of `texts` through `pack`.
 
-    Pairs are made of neighbouring texts when the pack takes pairs. Longer texts are given by their first window.
+    Pairs are made of neighbouring texts when the pack takes pairs. Longer texts are given by their first window; only `vector`, what
+    `embed` gives for a single text, is of the whole text.
     """
     simulator = Simulator(PackFile(pack))
     paired, limit = simulator.segment is not None, simulator.pack.config["max_tokens"]
@@ -46,8 +49,13 @@ def write_golden(pack: bytes, texts: Sequence[str], path: Path) -> None:
             lines.append(f"text {text.encode().hex() or '-'}")
             ids, segments = simulator.encoder.windows(simulator.encoder.tokens([text])[0], limit)[0], None
         lines.append(f"ids {len(ids)} " + " ".join(map(str, ids)))
-        for _ in simulator.exits(ids, segments, tap):
-            pass
+        if simulator.task == "features":
+            simulator.pooled(ids, tap)
+        else:
+            for _ in simulator.exits(ids, segments, tap):
+                pass
+        if not paired:
+            tap("vector", 0, simulator.embed(text))
     path.write_text("\n".join([*lines, "end", ""]), encoding="ascii")
 
 
@@ -71,11 +79,99 @@ def tiny_pack(form: str, bits: int, pooling: str, inputs: int, seed: int) -> byt
     return export(model, encoder, ["joy", "fear", "other"], metadata, temperatures=[1.5, 1.0, 0.7], rule=rule)
 
 
+def random_pack(
+    name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
+    rule: ExitRule = ExitRule(),
+) -> bytes:  # fmt: skip
+    """A tiny pack for single texts, written section by section from random numbers: d 64, 2 blocks. No network of the trainer is behind it.
+
+    `slfn_form` is bounded or rectified; `ngrams` are buckets, longest and bits; `bits` are those of every activation.
+    """
+    random = np.random.default_rng(seed)
+    vocabulary = train_vocabulary(TEXTS * 2, 120)
+    d, f, blocks, tokens = 64, 128, 2, 16
+    writer = PackWriter()
+
+    def floats(section: str, low: float, high: float, *shape: int) -> None:
+        writer.add(section, random.uniform(low, high, shape).astype(np.float32))
+
+    def rows(section: str, count: int, row_bits: int) -> None:
+        writer.add(f"{section}.rows", pack_few_bits(random.integers(0, 2**row_bits, (count, d)), row_bits))
+        floats(f"{section}.scale", 0.5 / 2**row_bits, 1.5 / 2**row_bits, count)
+
+    def linear(section: str, count: int, columns: int, threshold: float, spread: float) -> None:
+        floats(f"{section}.threshold", threshold - spread, threshold + spread, columns)
+        writer.add(f"{section}.bits", pack_bits(random.integers(0, 2, (count, columns))))
+        floats(f"{section}.scale", 0.0, 0.5 / columns**0.5 / 2**bits, count)
+        floats(f"{section}.bias", -0.5, 0.5, count)
+
+    def norm(section: str) -> None:
+        writer.add(section, np.stack([random.uniform(0.5, 1.5, d), random.uniform(-0.5, 0.5, d)]).astype(np.float32))
+
+    encoder = Encoder(vocabulary)
+    values = dict(
+        inputs=1, task=TASKS.index(task), classes=len(labels), vocabulary_size=len(vocabulary), hidden_size=d, blocks=blocks, heads=4, slfn_size=f,
+        max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
+        normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
+        ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2],
+    )  # fmt: skip
+    words = np.zeros(CONFIG_WORDS, np.uint32)
+    words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
+    writer.add("config", words)
+    writer.add("metadata", json_section({"name": name, "description": "random weights, for tests"}), required=False)
+    writer.add("labels", lines_section(labels))
+    writer.add("vocabulary", lines_section(vocabulary))
+    writer.add("activation.bits", np.full((blocks, 7), bits, np.uint8))
+    step = np.float32(2.0 / 2**bits)
+    writer.add("activation.inverse_step", np.full((blocks, 7), 1 / step, np.float32))
+    rows("embedding", len(vocabulary), 4)
+    rows("position", tokens, 8)
+    norm("embedding.norm")
+    for i in range(blocks):
+        linear(f"block{i}.qkv", 3 * d, d, 0.0, 0.2)
+        floats(f"block{i}.attention.score_scale", 0.01, 0.05, 1)
+        linear(f"block{i}.output", d, d, 0.0, 0.2)
+        norm(f"block{i}.attention.norm")
+        linear(f"block{i}.hidden", d + f, d, 0.0, 0.2)
+        # The rectified form's content is not negative: the second set, whose thresholds are all the same.
+        linear(f"block{i}.content", d, f, *((step * (2 ** (bits - 1) - 0.5), 0.0) if slfn_form == "rectified" else (0.0, 0.2)))
+        norm(f"block{i}.slfn.norm")
+    if ngrams[0] > 0:
+        columns = len(labels) - (task == "single")
+        writer.add("ngram.rows", pack_few_bits(random.integers(0, 2 ** ngrams[2], (ngrams[0], columns)), ngrams[2]))
+        floats("ngram.scale", 0.1, 0.5, columns)
+    if task != "features":
+        for i in range(blocks + 1):
+            floats(f"exit{i}.weight", -0.3, 0.3, len(labels), d)
+            floats(f"exit{i}.bias", -0.5, 0.5, len(labels))
+        floats("exit.inverse_temperature", 0.5, 1.5, blocks + 1)
+        if task == "multi":
+            floats("threshold.by_label", 0.2, 0.8, len(labels))
+        writer.add("exit.rule", rule.pack())
+    return writer.to_bytes()
+
+
+def tiny_packs() -> dict[str, bytes]:
+    """The packs of model_pack/golden by name: together they have every part of the format."""
+    return {
+        "tiny_open": tiny_pack("open", 4, "mean", 1, 1),
+        "tiny_bounded": tiny_pack("bounded", 1, "cls", 2, 2),
+        "tiny_rectified": random_pack(
+            "tiny rectified", ["joy", "fear", "other"], 3, task="single", slfn_form="rectified", pooling=0, bits=4, ngrams=(256, 3, 2),
+            rule=ExitRule("fractional", 0.02, certain=0.05, uncertain=0.9),
+        ),
+        "tiny_multilabel": random_pack(
+            "tiny multi-label", ["joy", "fear", "anger", "surprise", "other"], 4, task="multi", slfn_form="rectified", pooling=1, bits=2,
+            ngrams=(512, 2, 4), rule=ExitRule("probability", 0.55, certain=0.3),
+        ),
+        "tiny_features": random_pack("tiny features", [], 5, task="features", slfn_form="bounded", pooling=0, bits=4),
+    }  # fmt: skip
+
+
 def write_all(folder: Path, packs: Path) -> None:
     """Regenerate model_pack/golden: the tiny packs and the vectors of every published pack."""
     folder.mkdir(exist_ok=True)
-    for name, options in {"tiny_open": ("open", 4, "mean", 1, 1), "tiny_bounded": ("bounded", 1, "cls", 2, 2)}.items():
-        pack = tiny_pack(*options)
+    for name, pack in tiny_packs().items():
         (folder / f"{name}.beex").write_bytes(pack)
         write_golden(pack, TEXTS, folder / f"{name}.golden")
     for path in sorted(packs.glob("*.beex")):
