@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <new>
 #include <utility>
 
@@ -11,9 +12,23 @@
 namespace beex {
 namespace {
 
+constexpr char kNoClasses[] = "this pack has no classes: it turns texts into vectors; use embed()";
+
 // Special tokens around a single text and around a pair.
 constexpr std::size_t kSingleSpecials = 2;
 constexpr std::size_t kPairSpecials = 3;
+
+// sum += values, or sum = values for the first window of a text.
+void accumulate(std::span<const float> values, bool first, std::span<float> sum) {
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = first ? values[i] : sum[i] + values[i];
+}
+
+// From the sum of the windows to their mean.
+void divide_by(std::uint32_t windows, std::span<float> sum) {
+  if (windows == 1) return;
+  const float share = 1.0f / static_cast<float>(windows);
+  for (float& value : sum) value = value * share;
+}
 
 }  // namespace
 
@@ -33,26 +48,39 @@ struct Classifier::State {
   std::span<std::uint32_t> ids;  // (max tokens), [CLS] and [SEP] included
   std::span<Token> tokens;       // (2 max tokens): a window, or the kept tokens of a and of b
   std::span<float> pooled;       // (class), sum of the windows' probabilities
+  std::span<std::uint32_t> ranked;  // (class), of multi-label packs: the answer's labels are its first ones
+  std::span<float> vector;       // (hidden)
   StageObserver stage;
   ExitObserver exit;
 
   Error allocate();
   WindowAnswer run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const ExitRule& rule);
+  template <class Window>
+  std::uint32_t read_windows(std::string_view text, Window window);
   void classify(std::string_view text, const ExitRule& rule, Result& result);
   void classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result);
+  void embed(std::string_view text);
   void add(const WindowAnswer& window, Result& result);
   void finish(Result& result);
+  std::size_t rank_labels();
 };
 
 Error Classifier::State::allocate() {
-  const std::size_t tokens_size = 2 * pack.config.max_tokens * sizeof(Token);
-  const std::size_t ids_size = pack.config.max_tokens * sizeof(std::uint32_t);
-  const std::size_t pooled_size = pack.config.classes * sizeof(float);
-  memory = Bytes(tokens_size + ids_size + pooled_size);
+  const Config& config = pack.config;
+  const std::size_t ranked_count = config.task == Task::kMultiLabel ? config.classes : 0;
+  memory = Bytes(2 * config.max_tokens * sizeof(Token) + config.max_tokens * sizeof(std::uint32_t) +
+                 config.classes * sizeof(float) + ranked_count * sizeof(std::uint32_t) + config.hidden_size * sizeof(float));
   if (memory.size() == 0) return make_error(Status::kOutOfMemory, "not enough memory for the buffers of a text");
-  tokens = {reinterpret_cast<Token*>(memory.data()), 2 * std::size_t{pack.config.max_tokens}};
-  ids = {reinterpret_cast<std::uint32_t*>(memory.data() + tokens_size), pack.config.max_tokens};
-  pooled = {reinterpret_cast<float*>(memory.data() + tokens_size + ids_size), pack.config.classes};
+  std::uint8_t* next = memory.data();
+  const auto take = [&next]<class T>(std::span<T>& span, std::size_t count) {
+    span = {reinterpret_cast<T*>(next), count};
+    next += span.size_bytes();
+  };
+  take(tokens, 2 * std::size_t{config.max_tokens});
+  take(ids, config.max_tokens);
+  take(pooled, config.classes);
+  take(ranked, ranked_count);
+  take(vector, config.hidden_size);
   return {};
 }
 
@@ -65,7 +93,8 @@ WindowAnswer Classifier::State::run(std::size_t id_count, std::size_t first_segm
   for (std::uint32_t i = 0;; ++i) {
     const ExitAnswer answer = network.read_exit(i);
     if (exit.reached != nullptr) exit.reached(exit.context, {window, i, answer.logits, answer.probabilities, answer.entropy});
-    const ExitDecision decision = decide(rule, i, last, answer.entropy, answer.probabilities, seen);
+    const ExitDecision decision =
+        decide(rule, i, last, answer.entropy, answer.probabilities, pack.config.task == Task::kMultiLabel, seen);
     if (decision.stop) return {decision.reason == ExitReason::kRising ? before : answer, i, decision.reason};
     before = answer;
     network.run_block(i);
@@ -73,26 +102,50 @@ WindowAnswer Classifier::State::run(std::size_t id_count, std::size_t first_segm
 }
 
 // Windows of max_tokens - 2 tokens that overlap by a quarter (FORMAT.md, "Windows"), read as a stream: the overlap is moved to the
-// front of the buffer and the text goes on behind it.
-void Classifier::State::classify(std::string_view text, const ExitRule& rule, Result& result) {
+// front of the buffer and the text goes on behind it. Calls `window` with the number of `ids` for each, and returns the number of
+// tokens in the text.
+template <class Window>
+std::uint32_t Classifier::State::read_windows(std::string_view text, Window window) {
   const std::size_t room = pack.config.max_tokens - kSingleSpecials;
   const std::size_t overlap = room / 4;
   stage(Stage::kTokenize);
   TokenStream stream(tokenizer, text);
   std::size_t count = stream.read(tokens.first(room)), fresh = count;
+  std::uint32_t total = 0;
   do {
     ids[0] = pack.config.cls_id;
     for (std::size_t i = 0; i < count; ++i) ids[1 + i] = tokens[i].id;
     ids[1 + count] = pack.config.sep_id;
-    result.tokens += static_cast<std::uint32_t>(fresh);
-    add(run(count + kSingleSpecials, 0, result.windows, rule), result);
+    total += static_cast<std::uint32_t>(fresh);
+    window(count + kSingleSpecials);
     if (count < room) break;
     stage(Stage::kTokenize);
     std::copy_n(tokens.begin() + static_cast<std::ptrdiff_t>(room - overlap), overlap, tokens.begin());
     fresh = stream.read(tokens.subspan(overlap, room - overlap));
     count = overlap + fresh;
   } while (fresh > 0);
+  return total;
+}
+
+void Classifier::State::classify(std::string_view text, const ExitRule& rule, Result& result) {
+  result.tokens = read_windows(text, [&](std::size_t id_count) { add(run(id_count, 0, result.windows, rule), result); });
   finish(result);
+}
+
+void Classifier::State::embed(std::string_view text) {
+  std::uint32_t windows = 0;
+  read_windows(text, [&](std::size_t id_count) {
+    network.embed(ids.first(id_count), 0);
+    for (std::uint32_t i = 0; i < pack.config.blocks; ++i) network.run_block(i);
+    accumulate(network.read_vector(), windows++ == 0, vector);
+  });
+  divide_by(windows, vector);
+  const float square = network.kernels().dot(vector.data(), vector.data(), vector.size());
+  if (square > 0.0f) {
+    const float inverse = 1.0f / std::sqrt(square);
+    for (float& value : vector) value = value * inverse;
+  }
+  stage(Stage::kDone);
 }
 
 void Classifier::State::classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result) {
@@ -125,11 +178,7 @@ void Classifier::State::classify_pair(std::string_view a, std::string_view b, co
 
 // Adds one window's answer to `result`. The first window sets what the others only add to.
 void Classifier::State::add(const WindowAnswer& window, Result& result) {
-  if (result.windows == 0) {
-    std::copy(window.answer.probabilities.begin(), window.answer.probabilities.end(), pooled.begin());
-  } else {
-    for (std::size_t c = 0; c < pooled.size(); ++c) pooled[c] = pooled[c] + window.answer.probabilities[c];
-  }
+  accumulate(window.answer.probabilities, result.windows == 0, pooled);
   if (result.windows == 0 || window.exit > result.exit_block) {
     result.exit_block = window.exit;
     result.exit_reason = window.reason;
@@ -140,13 +189,24 @@ void Classifier::State::add(const WindowAnswer& window, Result& result) {
 }
 
 void Classifier::State::finish(Result& result) {
-  if (result.windows > 1) {
-    const float share = 1.0f / static_cast<float>(result.windows);
-    for (float& probability : pooled) probability = probability * share;
-  }
+  divide_by(result.windows, pooled);
   result.probabilities = pooled;
   result.label = static_cast<std::uint32_t>(std::max_element(pooled.begin(), pooled.end()) - pooled.begin());
+  result.labels = ranked.first(rank_labels());
   stage(Stage::kDone);
+}
+
+// Puts the classes above their thresholds at the front of `ranked`, likeliest first, and returns how many there are: none in packs
+// without thresholds.
+std::size_t Classifier::State::rank_labels() {
+  std::size_t count = 0;
+  for (std::uint32_t c = 0; c < ranked.size(); ++c) {
+    if (pooled[c] > pack.threshold[c]) ranked[count++] = c;
+  }
+  // By class where equal, so that the order is one and the same everywhere. A stable sort would allocate.
+  std::sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count),
+            [this](std::uint32_t a, std::uint32_t b) { return pooled[a] != pooled[b] ? pooled[a] > pooled[b] : a < b; });
+  return count;
 }
 
 Error Classifier::load(Bytes pack, std::string_view kernels, std::unique_ptr<Classifier>& classifier) {
@@ -171,6 +231,7 @@ Classifier::~Classifier() = default;
 
 Error Classifier::classify(std::string_view text, const ExitRule& rule, Result& result) {
   result = {};
+  if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 1) return make_error(Status::kWrongInput, "this pack classifies pairs of texts, not single ones");
   state_->classify(text, rule, result);
   return {};
@@ -178,8 +239,19 @@ Error Classifier::classify(std::string_view text, const ExitRule& rule, Result& 
 
 Error Classifier::classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result) {
   result = {};
+  if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 2) return make_error(Status::kWrongInput, "this pack classifies single texts, not pairs");
   state_->classify_pair(a, b, rule, result);
+  return {};
+}
+
+Error Classifier::embed(std::string_view text, std::span<const float>& vector) {
+  vector = {};
+  if (state_->pack.config.inputs != 1) {
+    return make_error(Status::kWrongInput, "this pack compares pairs of texts; only a pack for single texts turns a text into a vector");
+  }
+  state_->embed(text);
+  vector = state_->vector;
   return {};
 }
 

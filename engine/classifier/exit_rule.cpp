@@ -5,8 +5,14 @@
 namespace beex {
 namespace {
 
+float least_decided(std::span<const float> probabilities) {
+  float least = 1.0f;
+  for (const float p : probabilities) least = std::min(least, std::max(p, 1.0f - p));
+  return least;
+}
+
 // Step 4 of FORMAT.md, "Exit rule". `state` already counts this exit's label; its entropy is still that of the exit before.
-ExitDecision decide_by_kind(const ExitRule& rule, float entropy, float largest_probability, const ExitState& state) {
+ExitDecision decide_by_kind(const ExitRule& rule, float entropy, float confidence, const ExitState& state) {
   switch (rule.kind) {
     case ExitKind::kOff:
       break;
@@ -25,7 +31,7 @@ ExitDecision decide_by_kind(const ExitRule& rule, float entropy, float largest_p
       if (static_cast<float>(state.agreeing) >= rule.threshold) return {true, ExitReason::kPatience};
       break;
     case ExitKind::kProbability:
-      if (largest_probability > rule.threshold) return {true, ExitReason::kProbability};
+      if (confidence > rule.threshold) return {true, ExitReason::kProbability};
       break;
   }
   return {};
@@ -34,7 +40,7 @@ ExitDecision decide_by_kind(const ExitRule& rule, float entropy, float largest_p
 }  // namespace
 
 ExitDecision decide(const ExitRule& rule, std::uint32_t exit, std::uint32_t last, float entropy,
-                    std::span<const float> probabilities, ExitState& state) {
+                    std::span<const float> probabilities, bool multi_label, ExitState& state) {
   const auto largest = std::max_element(probabilities.begin(), probabilities.end());
   const auto label = static_cast<std::uint32_t>(largest - probabilities.begin());
   state.agreeing = state.has_previous && label == state.previous_label ? state.agreeing + 1 : 1;
@@ -48,7 +54,7 @@ ExitDecision decide(const ExitRule& rule, std::uint32_t exit, std::uint32_t last
   } else if (entropy < rule.certain) {
     decision = {true, ExitReason::kCertain};
   } else {
-    decision = decide_by_kind(rule, entropy, *largest, state);
+    decision = decide_by_kind(rule, entropy, multi_label ? least_decided(probabilities) : *largest, state);
   }
   state.previous_entropy = entropy;
   state.has_previous = true;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "kernels/math.h"
 #include "model/calibration.h"
 
 namespace beex {
@@ -63,7 +62,14 @@ Error Network::load(const Pack& pack, const KernelTable& kernels, Network& netwo
   network = Network{};
   network.pack_ = &pack;
   network.kernels_ = &kernels;
-  network.inverse_ln_classes_ = 1.0f / ln(static_cast<float>(pack.config.classes));
+  const Config& config = pack.config;
+  if (config.task != Task::kFeatures) {
+    network.inverse_largest_entropy_ = inverse_largest_entropy(config.classes, config.task == Task::kMultiLabel);
+  }
+  if (config.ngram_buckets > 0) {
+    network.ngrams_ = {pack.ngram.rows.data(), pack.ngram.scale.data(), config.ngram_buckets,
+                       config.ngram_longest,   config.ngram_bits,       config.ngram_columns()};
+  }
 
   const std::size_t weights_size = network.place_weights(nullptr);
   network.weights_ = Bytes(weights_size);
@@ -76,7 +82,7 @@ Error Network::load(const Pack& pack, const KernelTable& kernels, Network& netwo
   network.work_ = Bytes(work_size);
   if (network.work_.size() != work_size) {
     return make_error(Status::kOutOfMemory, "not enough memory to classify texts of up to %u tokens: %zu bytes",
-                      pack.config.max_tokens, work_size);
+                      config.max_tokens, work_size);
   }
   network.place_work(network.work_.data());
   return {};
@@ -104,6 +110,7 @@ std::size_t Network::place_weights(std::uint8_t* base) {
       block.slfn.gate = quantized(*kernels_, from.gate, from.quantizer[kGateHidden], carver);
     }
     block.slfn.content = quantized(*kernels_, from.content, from.quantizer[kContentHidden], carver);
+    block.slfn.rectified = config.slfn_form == SlfnForm::kRectified;
   }
   return carver.used();
 }
@@ -120,6 +127,8 @@ std::size_t Network::place_work(std::uint8_t* base) {
   use_.state = carver.take<float>(tokens * d);
   use_.branch = carver.take<float>(tokens * d);
   use_.pooled = carver.take<float>(d);
+  use_.ngram_sum = carver.take<std::int32_t>(ngrams_.columns);
+  use_.ngrams = carver.take<float>(ngrams_.columns);
   use_.first_logits = carver.take<float>(classes);
   use_.scratch = carver.take<float>(classes);
   for (std::span<float>& logits : use_.logits) logits = carver.take<float>(classes);
@@ -138,6 +147,7 @@ std::size_t Network::place_work(std::uint8_t* base) {
 void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_segment) {
   const std::size_t d = pack_->config.hidden_size;
   const NormWeights& norm = pack_->embedding_norm;
+  ids_ = ids;
   tokens_ = ids.size();
   stage_(Stage::kEmbed);
   for (std::size_t t = 0; t < tokens_; ++t) {
@@ -203,35 +213,52 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   const std::size_t d = pack_->config.hidden_size;
   const std::span<float> logits = use_.logits[index % 2], probabilities = use_.probabilities[index % 2];
   stage_(Stage::kExit);
-  pool();
-  tap_("pooled", index, use_.pooled);
+  pool(index);
   for (std::size_t c = 0; c < logits.size(); ++c) {
     logits[c] = kernels_->dot(exit.weight.data() + c * d, use_.pooled.data(), d) + exit.bias[c];
-    if (index == 0) {
-      use_.first_logits[c] = logits[c];
-    } else {
-      logits[c] = logits[c] + use_.first_logits[c];
-    }
+    if (index > 0) logits[c] = logits[c] + use_.first_logits[c];
   }
-  const float entropy = calibrate(logits, exit.inverse_temperature, inverse_ln_classes_, use_.scratch, probabilities);
+  if (index == 0) {
+    if (ngrams_.buckets > 0) add_ngrams(logits);
+    std::copy(logits.begin(), logits.end(), use_.first_logits.begin());
+  }
+  const float entropy =
+      pack_->config.task == Task::kMultiLabel
+          ? calibrate_multi_label(logits, exit.inverse_temperature, inverse_largest_entropy_, probabilities)
+          : calibrate_single_label(logits, exit.inverse_temperature, inverse_largest_entropy_, use_.scratch, probabilities);
   tap_("logits", index, logits);
   tap_("probabilities", index, probabilities);
   tap_("entropy", index, {&entropy, 1});
   return {logits, probabilities, entropy};
 }
 
+std::span<const float> Network::read_vector() {
+  stage_(Stage::kExit);
+  pool(pack_->config.blocks);
+  return use_.pooled;
+}
+
 // The mean of all tokens, or [CLS].
-void Network::pool() {
+void Network::pool(std::uint32_t exit) {
   const std::size_t d = use_.pooled.size();
   const float* row = use_.state.data();
   if (pack_->config.pooling == Pooling::kCls) {
     std::copy_n(row, d, use_.pooled.data());
-    return;
+  } else {
+    std::fill(use_.pooled.begin(), use_.pooled.end(), 0.0f);
+    for (std::size_t t = 0; t < tokens_; ++t) kernels_->add(row + t * d, d, use_.pooled.data());
+    const float share = 1.0f / static_cast<float>(tokens_);
+    for (float& value : use_.pooled) value = value * share;
   }
-  std::fill(use_.pooled.begin(), use_.pooled.end(), 0.0f);
-  for (std::size_t t = 0; t < tokens_; ++t) kernels_->add(row + t * d, d, use_.pooled.data());
-  const float share = 1.0f / static_cast<float>(tokens_);
-  for (float& value : use_.pooled) value = value * share;
+  tap_("pooled", exit, use_.pooled);
+}
+
+// The first class of a single-label pack has no column.
+void Network::add_ngrams(std::span<float> logits) {
+  ngrams(ngrams_, ids_, use_.ngram_sum, use_.ngrams);
+  tap_("ngrams", 0, use_.ngrams);
+  const std::span<float> added = logits.last(use_.ngrams.size());
+  for (std::size_t r = 0; r < added.size(); ++r) added[r] = added[r] + use_.ngrams[r];
 }
 
 }  // namespace beex

@@ -15,13 +15,14 @@
 #include "beex/status.h"
 #include "kernels/kernels.h"
 #include "ops/attention.h"
+#include "ops/ngrams.h"
 #include "ops/slfn.h"
 
 namespace beex {
 
 // Shows intermediate values, for tests against golden vectors. `index` is the block for qkv (tokens, 3d), context (tokens, d),
 // attention_state (tokens, d), hidden_gate (tokens, g), hidden_content (tokens, f) and block_state (tokens, d); the exit for
-// pooled (d), logits (class), probabilities (class) and entropy (1); 0 for embedding (tokens, d).
+// pooled (d), logits (class), probabilities (class) and entropy (1); 0 for embedding (tokens, d) and ngrams (column).
 struct Tap {
   void (*show)(void* context, const char* name, std::uint32_t index, std::span<const float> values) = nullptr;
   void* context = nullptr;
@@ -35,7 +36,7 @@ struct Tap {
 struct ExitAnswer {
   std::span<const float> logits;         // (class), before temperature
   std::span<const float> probabilities;  // (class), calibrated
-  float entropy = 0.0f;                  // share of ln(classes)
+  float entropy = 0.0f;                  // share of the largest one
 };
 
 class Network {
@@ -43,13 +44,16 @@ class Network {
   // Lays the weights out for `kernels` and allocates the work memory. Fails only with kOutOfMemory.
   static Error load(const Pack& pack, const KernelTable& kernels, Network& network);
 
-  // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them. In a pack for pairs the first `first_segment`
-  // of them are in segment 0, the others in segment 1.
+  // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them, which must stay until exit 0 is read. In a pack for
+  // pairs the first `first_segment` of them are in segment 0, the others in segment 1.
   void embed(std::span<const std::uint32_t> ids, std::size_t first_segment);
   // Blocks run in order, each once per input.
   void run_block(std::uint32_t block);
-  // Reads exit 0 after `embed` and exit i after block i - 1. Exit 0 must be read before the others, which build on it.
+  // Reads exit 0 after `embed` and exit i after block i - 1. Exit 0 must be read before the others, which build on it. The pack
+  // has classes.
   ExitAnswer read_exit(std::uint32_t exit);
+  // The input as a vector (hidden), not yet of unit length: the pooled state after the last block. Holds until the next input.
+  std::span<const float> read_vector();
 
   const KernelTable& kernels() const { return *kernels_; }
   std::size_t memory() const { return weights_.size() + work_.size(); }
@@ -72,6 +76,8 @@ class Network {
     AttentionScratch attention;
     SlfnScratch slfn;  // its bit planes serve every linear layer
     std::span<float> pooled;                    // (hidden)
+    std::span<std::int32_t> ngram_sum;          // (n-gram column)
+    std::span<float> ngrams;                    // (n-gram column)
     std::span<float> first_logits, scratch;     // (class)
     std::array<std::span<float>, 2> logits;     // (class), of even and of odd exits
     std::array<std::span<float>, 2> probabilities;
@@ -80,15 +86,18 @@ class Network {
   // Makes spans of the memory at `base` and returns how much they take; with a null base it only measures.
   std::size_t place_weights(std::uint8_t* base);
   std::size_t place_work(std::uint8_t* base);
-  void pool();
+  void pool(std::uint32_t exit);
+  void add_ngrams(std::span<float> logits);
 
   const Pack* pack_ = nullptr;
   const KernelTable* kernels_ = nullptr;
   Bytes weights_, work_;
   std::array<Block, kMaxBlocks> block_;
   Work use_;
-  float inverse_ln_classes_ = 0.0f;
-  std::size_t tokens_ = 0;  // of the input that `embed` started
+  NgramParameters ngrams_;  // without buckets when the pack has no n-grams
+  float inverse_largest_entropy_ = 0.0f;
+  std::span<const std::uint32_t> ids_;  // of the input that `embed` started
+  std::size_t tokens_ = 0;              // their number
   StageObserver stage_;
   Tap tap_;
 };

@@ -49,7 +49,7 @@ void slfn(const KernelTable& kernels, const SlfnParameters& parameters, std::spa
 
   enter(observer, Step::kActivation);
   kernels.sigmoid(gate, tokens * parameters.hidden_gate.rows);
-  kernels.tanh(content, tokens * parameters.hidden_content.rows);
+  if (!parameters.rectified) kernels.tanh(content, tokens * parameters.hidden_content.rows);
 
   if (parameters.open()) quantized_linear(kernels, parameters.gate, gate, tokens, scratch.planes, gate, observer);
   quantized_linear(kernels, parameters.content, content, tokens, scratch.planes, content, observer);

@@ -37,14 +37,15 @@ struct QuantizedLinear {
 void quantized_linear(const KernelTable& kernels, const QuantizedLinear& linear, const float* x, std::size_t tokens,
                       std::span<std::uint8_t> planes, float* y, StepObserver observer = {});
 
-// d = content.matrix.rows, f = content.matrix.columns; g = f in the open form and d in the bounded one.
+// d = content.matrix.rows, f = content.matrix.columns; g = f in the open form and d in the others.
 // The pack's hidden matrix (g + f, d) is laid out as two: its first g rows and its last f. Both halves read the same input.
 struct SlfnParameters {
   InputQuantizer input;          // activation site 4
   LaidOutMatrix hidden_gate;     // (g, d)
   LaidOutMatrix hidden_content;  // (f, d)
-  QuantizedLinear gate;          // (d, f), site 5; without matrix.bits the form is the bounded one
+  QuantizedLinear gate;          // (d, f), site 5; without matrix.bits the form is not the open one
   QuantizedLinear content;       // (d, f), site 6
+  bool rectified = false;        // no tanh: the content's quantizer cuts what is below 0
 
   bool open() const { return gate.matrix.bits != nullptr; }
 };
@@ -60,8 +61,9 @@ struct SlfnScratch {
 std::size_t slfn_planes_size(const SlfnParameters& parameters, std::size_t tokens);
 
 // out = g * t. With h_gate = hidden_gate(a) and h_content = hidden_content(a):
-//   open:     g = gate(sigmoid(h_gate));  t = content(tanh(h_content))
-//   bounded:  g = sigmoid(h_gate);        t = content(tanh(h_content))
+//   open:       g = gate(sigmoid(h_gate));  t = content(tanh(h_content))
+//   bounded:    g = sigmoid(h_gate);        t = content(tanh(h_content))
+//   rectified:  g = sigmoid(h_gate);        t = content(h_content)
 // `a` and `out` are (tokens, d). `out` may be `a`.
 void slfn(const KernelTable& kernels, const SlfnParameters& parameters, std::span<const float> a, std::size_t tokens,
           const SlfnScratch& scratch, std::span<float> out, StepObserver observer = {});

@@ -16,12 +16,16 @@ namespace beex {
 namespace {
 
 constexpr std::size_t kConfigWords = 24;
-constexpr std::size_t kUsedConfigWords = 18;
+constexpr std::size_t kUsedConfigWords = 21;
 constexpr std::size_t kRuleSize = 24;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
 constexpr std::uint32_t kMaxSlfnSize = 4096;
 constexpr std::uint32_t kMaxActivationBits = 4;
+constexpr std::uint32_t kMinNgramBuckets = 1u << 8, kMaxNgramBuckets = 1u << 20;
+constexpr std::uint32_t kMaxNgramLength = 4;
+// The format's limit of a whole pack. No other table can reach it, and sizes must fit a 32-bit machine.
+constexpr std::uint64_t kMaxNgramBytes = 1u << 28;
 
 // Far above any trained weight, and low enough that no step of FORMAT.md's arithmetic can subtract infinities or multiply one by
 // zero: with it NaN cannot arise in the network, whatever the pack holds.
@@ -40,8 +44,64 @@ std::span<const float> as_floats(std::span<const std::uint8_t> bytes) {
   return {reinterpret_cast<const float*>(bytes.data()), bytes.size() / sizeof(float)};
 }
 
+Config make_config(const ConfigWords& word) {
+  Config config;
+  config.inputs = word[0];
+  config.task = static_cast<Task>(word[1]);
+  config.classes = word[2];
+  config.vocabulary_size = word[3];
+  config.hidden_size = word[4];
+  config.blocks = word[5];
+  config.heads = word[6];
+  config.slfn_size = word[7];
+  config.max_tokens = word[8];
+  config.embedding_bits = word[9];
+  config.position_bits = word[10];
+  config.slfn_form = static_cast<SlfnForm>(word[11]);
+  config.pooling = static_cast<Pooling>(word[12]);
+  config.fold_case = word[14] != 0;
+  config.cls_id = word[15];
+  config.sep_id = word[16];
+  config.unk_id = word[17];
+  config.ngram_buckets = word[18];
+  config.ngram_longest = word[19];
+  config.ngram_bits = word[20];
+  return config;
+}
+
+// What the task asks of the other words.
+Error check_task(const Config& config) {
+  if (config.task != Task::kFeatures) return {};
+  if (config.classes != 0) return make_error(Status::kBadValue, "config: classes is %u, but features (task 2) have none", config.classes);
+  if (config.inputs != 1) return make_error(Status::kBadValue, "config: inputs is %u, but features (task 2) are of single texts", config.inputs);
+  if (config.ngram_buckets != 0) return make_error(Status::kBadValue, "config: n-grams need classes, but features (task 2) have none");
+  return {};
+}
+
+Error check_ngrams(const Config& config) {
+  const std::uint32_t buckets = config.ngram_buckets, longest = config.ngram_longest, bits = config.ngram_bits;
+  if (buckets == 0) {
+    if (longest == 0 && bits == 0) return {};
+    return make_error(Status::kBadValue, "config: longest n-gram is %u and n-gram bits %u, but without buckets both are 0", longest, bits);
+  }
+  if (buckets < kMinNgramBuckets || buckets > kMaxNgramBuckets || (buckets & (buckets - 1)) != 0) {
+    return make_error(Status::kBadValue, "config: n-gram buckets is %u, allowed are 0 and powers of two from %u to %u", buckets,
+                      kMinNgramBuckets, kMaxNgramBuckets);
+  }
+  if (longest < 1 || longest > kMaxNgramLength) {
+    return make_error(Status::kBadValue, "config: longest n-gram is %u, allowed are 1 to %u", longest, kMaxNgramLength);
+  }
+  if (bits != 2 && bits != 4 && bits != 8) {
+    return make_error(Status::kBadValue, "config: n-gram bits is %u, allowed are 2, 4 and 8", bits);
+  }
+  const std::uint64_t size = std::uint64_t{buckets} * config.ngram_row_bytes();
+  if (size <= kMaxNgramBytes) return {};
+  return make_error(Status::kBadValue, "config: n-gram rows of %llu bytes, allowed are %llu", static_cast<unsigned long long>(size),
+                    static_cast<unsigned long long>(kMaxNgramBytes));
+}
+
 // FORMAT.md, table of `config`.
-Error check_config(const ConfigWords& word) {
+Error check_config(const ConfigWords& word, Config& config) {
   struct Range {
     std::size_t word;
     const char* name;
@@ -51,11 +111,13 @@ Error check_config(const ConfigWords& word) {
       {0, "inputs", 1, 2, 1},          {2, "classes", 2, kMaxClasses, 1},         {3, "vocabulary size", 4, 65536, 1},
       {4, "hidden size", 64, kMaxHiddenSize, 64}, {5, "blocks", 1, kMaxBlocks, 1}, {6, "attention heads", 1, kMaxHiddenSize / 16, 1},
       {7, "SLFN width", 64, kMaxSlfnSize, 64},    {8, "most tokens", 8, 1024, 1},  {9, "embedding bits", 1, 8, 1},
-      {10, "position bits", 1, 8, 1},  {11, "SLFN form", 0, 1, 1},                {12, "pooling", 0, 1, 1},
+      {10, "position bits", 1, 8, 1},  {11, "SLFN form", 0, 2, 1},                {12, "pooling", 0, 1, 1},
       {14, "normalizer", 0, 1, 1},
   };
   // What a later version may give a meaning to is no mistake of the pack.
-  if (word[1] != 0) return make_error(Status::kUnsupportedFeature, "config: this engine does not know task %u: update beex", word[1]);
+  if (word[1] > static_cast<std::uint32_t>(Task::kFeatures)) {
+    return make_error(Status::kUnsupportedFeature, "config: this engine does not know task %u: update beex", word[1]);
+  }
   if (word[13] != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
   }
@@ -66,6 +128,7 @@ Error check_config(const ConfigWords& word) {
   for (const Range& range : kRanges) {
     const std::uint32_t value = word[range.word];
     if (value >= range.low && value <= range.high && value % range.step == 0) continue;
+    if (range.word == 2 && word[1] == static_cast<std::uint32_t>(Task::kFeatures)) continue;
     return make_error(Status::kBadValue, "config: %s is %u, allowed are %u to %u in steps of %u", range.name, value, range.low,
                       range.high, range.step);
   }
@@ -84,28 +147,9 @@ Error check_config(const ConfigWords& word) {
     return make_error(Status::kBadValue, "config: the id of %s is %u, but the vocabulary has %u tokens", kSpecial[i], word[15 + i],
                       word[3]);
   }
-  return {};
-}
-
-Config make_config(const ConfigWords& word) {
-  Config config;
-  config.inputs = word[0];
-  config.classes = word[2];
-  config.vocabulary_size = word[3];
-  config.hidden_size = word[4];
-  config.blocks = word[5];
-  config.heads = word[6];
-  config.slfn_size = word[7];
-  config.max_tokens = word[8];
-  config.embedding_bits = word[9];
-  config.position_bits = word[10];
-  config.slfn_form = static_cast<SlfnForm>(word[11]);
-  config.pooling = static_cast<Pooling>(word[12]);
-  config.fold_case = word[14] != 0;
-  config.cls_id = word[15];
-  config.sep_id = word[16];
-  config.unk_id = word[17];
-  return config;
+  config = make_config(word);
+  const Error error = check_task(config);
+  return error.ok() ? check_ngrams(config) : error;
 }
 
 // Fills a Pack from one file. Sections are first *claimed*: looked up by name, measured and noted for the checks of their content.
@@ -115,11 +159,13 @@ class Reader {
 
  private:
   // What a claimed section holds, hence how its content is checked.
-  enum class Content : std::uint8_t { kUnclaimed, kRaw, kText, kFloats, kPositiveFloats };
+  enum class Content : std::uint8_t { kUnclaimed, kRaw, kText, kFloats, kPositiveFloats, kProbabilities };
 
   Error read_config(Config& config);
   void claim_all(Pack& pack);
   void claim_block(const Config& config, std::uint32_t index, BlockWeights& block);
+  void claim_ngrams(const Config& config, NgramWeights& ngram);
+  void claim_exits(const Config& config, Pack& pack);
   BinaryLinearWeights claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns);
   FewBitRows claim_few_bit(const char* name, std::size_t rows, std::size_t columns, std::uint32_t bits);
   NormWeights claim_norm(std::size_t hidden_size, const char* format, ...) __attribute__((format(printf, 3, 4)));
@@ -134,7 +180,9 @@ class Reader {
   Error refuse_unknown() const;
   Error check_sums() const;
   Error check_content() const;
+  static Error check_floats(const Section& section, Content content);
   static Error check_labels(const Pack& pack);
+  static Error check_ngram_padding(const Pack& pack);
   static Error check_vocabulary(const Pack& pack);
   Error read_sites(Pack& pack) const;
   Error read_rule(Pack& pack) const;
@@ -159,10 +207,11 @@ Error Reader::read(std::span<const std::uint8_t> bytes, Pack& pack) {
   if (error.ok()) error = check_content();
   if (error.ok()) error = check_labels(pack);
   if (error.ok()) error = check_vocabulary(pack);
+  if (error.ok()) error = check_ngram_padding(pack);
   if (error.ok()) error = read_sites(pack);
-  if (error.ok()) error = read_rule(pack);
+  if (error.ok() && !rule_.empty()) error = read_rule(pack);
   if (!error.ok()) return error;
-  for (std::uint32_t i = 0; i <= pack.config.blocks; ++i) pack.exit[i].inverse_temperature = inverse_temperature_[i];
+  for (std::size_t i = 0; i < inverse_temperature_.size(); ++i) pack.exit[i].inverse_temperature = inverse_temperature_[i];
   for (std::uint32_t i = 0; i < pack.config.blocks; ++i) pack.block[i].score_scale = score_scale_[i][0];
   return {};
 }
@@ -180,9 +229,7 @@ Error Reader::read_config(Config& config) {
   Error error = container_.check_sum(index);
   if (!error.ok()) return error;
   std::memcpy(word.data(), section.bytes.data(), sizeof word);
-  error = check_config(word);
-  if (error.ok()) config = make_config(word);
-  return error;
+  return check_config(word, config);
 }
 
 // FORMAT.md, table of sections: names, shapes and where they go.
@@ -205,8 +252,37 @@ void Reader::claim_all(Pack& pack) {
   }
   pack.embedding_norm = claim_norm(d, "embedding.norm");
   for (std::uint32_t i = 0; i < config.blocks; ++i) claim_block(config, i, pack.block[i]);
+  claim_ngrams(config, pack.ngram);
+  claim_exits(config, pack);
+}
+
+void Reader::claim_ngrams(const Config& config, NgramWeights& ngram) {
+  if (config.ngram_buckets == 0) {
+    forbid("no n-grams", "ngram.rows");
+    forbid("no n-grams", "ngram.scale");
+    return;
+  }
+  ngram.rows = claim_bytes(config.ngram_buckets * config.ngram_row_bytes(), "ngram.rows");
+  ngram.scale = claim_floats(Content::kFloats, config.ngram_columns(), "ngram.scale");
+}
+
+void Reader::claim_exits(const Config& config, Pack& pack) {
+  if (config.task == Task::kMultiLabel) {
+    pack.threshold = claim_floats(Content::kProbabilities, config.classes, "threshold.by_label");
+  } else {
+    forbid(config.task == Task::kFeatures ? "features" : "single labels", "threshold.by_label");
+  }
+  if (config.task == Task::kFeatures) {
+    for (std::uint32_t i = 0; i <= config.blocks; ++i) {
+      forbid("features", "exit%u.weight", i);
+      forbid("features", "exit%u.bias", i);
+    }
+    forbid("features", "exit.inverse_temperature");
+    forbid("features", "exit.rule");
+    return;
+  }
   for (std::uint32_t i = 0; i <= config.blocks; ++i) {
-    pack.exit[i].weight = claim_floats(Content::kFloats, config.classes * d, "exit%u.weight", i);
+    pack.exit[i].weight = claim_floats(Content::kFloats, config.classes * std::size_t{config.hidden_size}, "exit%u.weight", i);
     pack.exit[i].bias = claim_floats(Content::kFloats, config.classes, "exit%u.bias", i);
   }
   inverse_temperature_ = claim_floats(Content::kPositiveFloats, config.blocks + std::size_t{1}, "exit.inverse_temperature");
@@ -223,7 +299,8 @@ void Reader::claim_block(const Config& config, std::uint32_t index, BlockWeights
   if (config.slfn_form == SlfnForm::kOpen) {
     block.gate = claim_linear(index, "gate", d, f);
   } else {
-    for (const char* part : {"threshold", "bits", "scale", "bias"}) forbid("the bounded SLFN", "block%u.gate.%s", index, part);
+    const char* form = config.slfn_form == SlfnForm::kBounded ? "the bounded SLFN" : "the rectified SLFN";
+    for (const char* part : {"threshold", "bits", "scale", "bias"}) forbid(form, "block%u.gate.%s", index, part);
   }
   block.content = claim_linear(index, "content", d, f);
   block.slfn_norm = claim_norm(d, "block%u.slfn.norm", index);
@@ -346,16 +423,39 @@ Error Reader::check_content() const {
       return make_error(Status::kBadValue, "section \"%.*s\" at 0x%zx: byte %zu is not UTF-8", width, section.name.data(),
                         section.offset, valid);
     }
-    const bool positive = content_[i] == Content::kPositiveFloats;
-    if (content_[i] != Content::kFloats && !positive) continue;
-    const auto floats = as_floats(section.bytes);
-    const auto allowed = [positive](float x) { return x <= kLargestFloat && (positive ? x > 0.0f : x >= -kLargestFloat); };
-    const auto bad = std::find_if_not(floats.begin(), floats.end(), allowed);
-    if (bad == floats.end()) continue;
-    return make_error(Status::kBadValue, "section \"%.*s\" at 0x%zx: float %zu is not a number %s 2^30", width, section.name.data(),
-                      section.offset, static_cast<std::size_t>(bad - floats.begin()), positive ? "above 0 and up to" : "within plus or minus");
+    const Error error = check_floats(section, content_[i]);
+    if (!error.ok()) return error;
   }
   return {};
+}
+
+Error Reader::check_floats(const Section& section, Content content) {
+  // A NaN fails both comparisons.
+  bool (*allowed)(float) = nullptr;
+  const char* what = "";
+  switch (content) {
+    case Content::kUnclaimed:
+    case Content::kRaw:
+    case Content::kText:
+      return {};
+    case Content::kFloats:
+      allowed = [](float x) { return x >= -kLargestFloat && x <= kLargestFloat; };
+      what = "within plus or minus 2^30";
+      break;
+    case Content::kPositiveFloats:
+      allowed = [](float x) { return x > 0.0f && x <= kLargestFloat; };
+      what = "above 0 and up to 2^30";
+      break;
+    case Content::kProbabilities:
+      allowed = [](float x) { return x > 0.0f && x < 1.0f; };
+      what = "above 0 and below 1";
+      break;
+  }
+  const auto floats = as_floats(section.bytes);
+  const auto bad = std::find_if_not(floats.begin(), floats.end(), allowed);
+  if (bad == floats.end()) return {};
+  return make_error(Status::kBadValue, "section \"%.*s\" at 0x%zx: float %zu is not a number %s", static_cast<int>(section.name.size()),
+                    section.name.data(), section.offset, static_cast<std::size_t>(bad - floats.begin()), what);
 }
 
 Error Reader::check_labels(const Pack& pack) {
@@ -370,6 +470,19 @@ Error Reader::check_labels(const Pack& pack) {
   if (!rest.empty()) return make_error(Status::kBadValue, "section \"labels\": more than the %u lines of config", classes);
   if (sort_and_find_duplicate({label.get(), classes})) {
     return make_error(Status::kBadValue, "section \"labels\": two labels are the same");
+  }
+  return {};
+}
+
+Error Reader::check_ngram_padding(const Pack& pack) {
+  const Config& config = pack.config;
+  const std::uint32_t used = config.ngram_columns() * config.ngram_bits % 8;  // bits of a row's last byte; 0 is all of them
+  if (pack.ngram.rows.empty() || used == 0) return {};
+  const std::size_t row_bytes = config.ngram_row_bytes();
+  for (std::size_t row = 0; row < config.ngram_buckets; ++row) {
+    if (pack.ngram.rows[(row + 1) * row_bytes - 1] >> used == 0) continue;
+    return make_error(Status::kBadValue, "section \"ngram.rows\": the bits after the %u elements of row %zu should be zeros",
+                      config.ngram_columns(), row);
   }
   return {};
 }

@@ -139,7 +139,7 @@ void compare(const Words& found, const Words& expected) {
 
 TEST_CASE("golden: every intermediate has the simulation's bits, with every kernel table") {
   const auto files = golden_files();
-  REQUIRE(files.size() >= 2);
+  REQUIRE(files.size() >= 5);
   for (const auto& path : files) {
     const auto texts = read_golden(path);
     const Bytes bytes = read_pack(path);
@@ -155,15 +155,20 @@ TEST_CASE("golden: every intermediate has the simulation's bits, with every kern
         network.tap({keep, &found});
         const auto sep = std::find(text.ids.begin(), text.ids.end(), pack->config.sep_id);
         network.embed(text.ids, static_cast<std::size_t>(sep - text.ids.begin()) + 1);
-        for (std::uint32_t i = 0; i <= pack->config.blocks; ++i) {
-          network.read_exit(i);
-          if (i == pack->config.blocks) break;
+        const Config& config = pack->config;
+        const bool exits = config.task != Task::kFeatures;
+        for (std::uint32_t i = 0; i <= config.blocks; ++i) {
+          if (exits) network.read_exit(i);
+          if (i == config.blocks) break;
           network.run_block(i);
           found[{"hidden", i}] = join_hidden(found[{"hidden_gate", i}], found[{"hidden_content", i}], text.ids.size());
         }
-        // 1 embedding, 5 of each block, 4 of each exit.
-        REQUIRE(text.tensors.size() == 1 + 5 * pack->config.blocks + 4 * (pack->config.blocks + 1));
+        if (!exits) network.read_vector();
+        // 1 embedding, 5 of each block, 4 of each exit or 1 pooled state, n-grams, the vector of a single text.
+        REQUIRE(text.tensors.size() == 1 + 5 * config.blocks + (exits ? 4 * (config.blocks + 1) : 1) + (config.ngram_buckets > 0 ? 1 : 0) +
+                                           (config.inputs == 1 ? 1 : 0));
         for (const auto& [key, expected] : text.tensors) {
+          if (key.first == "vector") continue;  // the classifier's, below
           INFO(kernels->name << ", text \"" << text.a << "\", " << key.first << " " << key.second);
           compare(found[key], expected);
         }
@@ -172,7 +177,7 @@ TEST_CASE("golden: every intermediate has the simulation's bits, with every kern
   }
 }
 
-TEST_CASE("golden: the classifier's exits have the simulation's bits, from the text on") {
+TEST_CASE("golden: the classifier's exits and vectors have the simulation's bits, from the text on") {
   struct Seen {
     Tensors tensors;
     static void reached(void* context, const ExitReading& reading) {
@@ -191,11 +196,22 @@ TEST_CASE("golden: the classifier's exits have the simulation's bits, from the t
       REQUIRE(std::string(classifier->kernels()) == kernels);
       for (const GoldenText& text : texts) {
         Seen seen;
-        classifier->observe(ExitObserver{Seen::reached, &seen});
-        Result result;
-        const Error error = text.pair ? classifier->classify_pair(text.a, text.b, {}, result) : classifier->classify(text.a, {}, result);
-        REQUIRE(error.ok());
-        REQUIRE(seen.tensors.size() == 3 * (classifier->pack().config.blocks + 1));
+        const Config& config = classifier->pack().config;
+        std::size_t expected = 0;
+        if (config.task != Task::kFeatures) {
+          classifier->observe(ExitObserver{Seen::reached, &seen});
+          Result result;
+          const Error error = text.pair ? classifier->classify_pair(text.a, text.b, {}, result) : classifier->classify(text.a, {}, result);
+          REQUIRE(error.ok());
+          expected += 3 * (config.blocks + 1);
+        }
+        if (!text.pair) {
+          std::span<const float> vector;
+          REQUIRE(classifier->embed(text.a, vector).ok());
+          seen.tensors[{"vector", 0}] = to_words(vector);
+          ++expected;
+        }
+        REQUIRE(seen.tensors.size() == expected);
         for (const auto& [key, found] : seen.tensors) {
           INFO(path.filename().string() << ", " << kernels << ", text \"" << text.a << "\", " << key.first << " " << key.second);
           compare(found, text.tensors.at(key));

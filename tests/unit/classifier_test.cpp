@@ -1,5 +1,7 @@
 #include "beex/classifier.h"
 
+#include <algorithm>
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstdlib>
@@ -126,6 +128,22 @@ PackOptions pair_options() {
   return options;
 }
 
+PackOptions multi_label_options() {
+  PackOptions options;
+  options.task = Task::kMultiLabel;
+  options.classes = 7;
+  options.slfn_form = SlfnForm::kRectified;
+  options.ngram_buckets = 512;
+  return options;
+}
+
+PackOptions features_options() {
+  PackOptions options;
+  options.task = Task::kFeatures;
+  options.slfn_form = SlfnForm::kBounded;
+  return options;
+}
+
 }  // namespace
 
 TEST_CASE("classifier: load reports what is wrong and leaves nothing behind") {
@@ -150,6 +168,20 @@ TEST_CASE("classifier: single texts and pairs are not mixed up") {
   Result result;
   CHECK(load({})->classify_pair("a", "b", {}, result).status == Status::kWrongInput);
   CHECK(load(pair_options())->classify("a", {}, result).status == Status::kWrongInput);
+}
+
+TEST_CASE("classifier: what a pack has no answer to is refused in words") {
+  Result result;
+  std::span<const float> vector;
+  const auto features = load(features_options());
+  for (const Error& error : {features->classify("a", {}, result), features->classify_pair("a", "b", {}, result)}) {
+    CHECK(error.status == Status::kWrongInput);
+    CHECK(std::string(error.message) == "this pack has no classes: it turns texts into vectors; use embed()");
+  }
+  const Error error = load(pair_options())->embed("a", vector);
+  CHECK(error.status == Status::kWrongInput);
+  CHECK_THAT(std::string(error.message), Catch::Contains("only a pack for single texts"));
+  CHECK(vector.empty());
 }
 
 TEST_CASE("classifier: a result says what was done") {
@@ -178,7 +210,7 @@ TEST_CASE("classifier: a result says what was done") {
 }
 
 TEST_CASE("classifier: every exit of every kernel table has the reference's bits") {
-  for (const PackOptions& base : {PackOptions{}, pair_options()}) {
+  for (const PackOptions& base : {PackOptions{}, pair_options(), multi_label_options()}) {
     for (const std::uint8_t bits : {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{4}}) {
       PackOptions options = base;
       options.activation_bits.fill(bits);
@@ -208,6 +240,172 @@ TEST_CASE("classifier: every exit of every kernel table has the reference's bits
       }
     }
   }
+}
+
+TEST_CASE("classifier: n-grams add to exit 0, and through it to the later ones") {
+  for (const Task task : {Task::kSingleLabel, Task::kMultiLabel}) {
+    PackOptions options = multi_label_options();
+    options.task = task;
+    PackBuilder builder(options);
+    const auto with = to_bytes(builder.build());
+    auto& scale = builder.section("ngram.scale").bytes;
+    std::fill(scale.begin(), scale.end(), std::uint8_t{0});
+    const auto without = to_bytes(builder.build());
+    std::vector<std::vector<float>> logits[2];
+    for (const Bytes* bytes : {&with, &without}) {
+      std::unique_ptr<Classifier> classifier;
+      REQUIRE(Classifier::load(to_bytes(bytes->view()), "", classifier).ok());
+      auto& seen = logits[bytes == &with ? 0 : 1];
+      classifier->observe(ExitObserver{[](void* context, const ExitReading& reading) {
+                                         static_cast<std::vector<std::vector<float>>*>(context)->push_back(copy(reading.logits));
+                                       },
+                                       &seen});
+      Result result;
+      REQUIRE(classifier->classify("a b c a", {}, result).ok());
+      REQUIRE(seen.size() == 3);
+    }
+    for (std::size_t c = 0; c < options.classes; ++c) {
+      const float difference = logits[0][0][c] - logits[1][0][c];
+      // The first class of a single-label pack has no column.
+      CHECK((difference == 0.0f) == (task == Task::kSingleLabel && c == 0));
+      for (const std::size_t exit : {1u, 2u}) CHECK(logits[0][exit][c] - logits[1][exit][c] == Approx(difference).margin(1e-5));
+    }
+  }
+}
+
+TEST_CASE("classifier: a multi-label answer is what is above its threshold, likeliest first") {
+  const PackOptions options = multi_label_options();
+  PackBuilder builder(options);
+  // Equal labels, for the order of ties: the same head, and n-grams that say nothing.
+  for (const char* exit : {"exit0", "exit1", "exit2"}) {
+    auto& weight = builder.section(std::string(exit) + ".weight").bytes;
+    std::copy_n(weight.begin() + 2 * 64 * 4, 64 * 4, weight.begin() + 5 * 64 * 4);
+    auto& bias = builder.section(std::string(exit) + ".bias").bytes;
+    std::copy_n(bias.begin() + 2 * 4, 4, bias.begin() + 5 * 4);
+  }
+  for (const std::size_t c : {2u, 5u}) test::put(builder.section("ngram.scale").bytes, 4 * c, 0.0f);
+  std::unique_ptr<Classifier> classifier;
+  REQUIRE(Classifier::load(to_bytes(builder.build()), "", classifier).ok());
+  // Thresholds in the middle of what texts give, so that every label is now above and now below its own.
+  Result some;
+  REQUIRE(classifier->classify(letters(9, 99), {}, some).ok());
+  for (std::size_t c = 0; c < 7; ++c) test::put(builder.section("threshold.by_label").bytes, 4 * c, some.probabilities[c]);
+  REQUIRE(Classifier::load(to_bytes(builder.build()), "", classifier).ok());
+  const std::span<const float> threshold = classifier->pack().threshold;
+  std::size_t sizes = 0;
+  bool tied = false;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    Result result;
+    REQUIRE(classifier->classify(letters(1 + seed, seed), {}, result).ok());
+    CHECK((result.windows > 1) == (seed >= 10));
+    const auto& p = result.probabilities;
+    REQUIRE(p.size() == 7);
+    CHECK(p[2] == p[5]);
+    for (std::uint32_t c = 0; c < 7; ++c) {
+      CHECK((p[c] > 0.0f && p[c] < 1.0f));
+      CHECK(p[c] <= p[result.label]);
+      const auto times = std::count(result.labels.begin(), result.labels.end(), c);
+      CHECK(times == (p[c] > threshold[c] ? 1 : 0));
+    }
+    for (std::size_t i = 1; i < result.labels.size(); ++i) {
+      const std::uint32_t before = result.labels[i - 1], label = result.labels[i];
+      CHECK((p[before] > p[label] || (p[before] == p[label] && before < label)));
+      tied = tied || p[before] == p[label];
+    }
+    sizes |= std::size_t{1} << result.labels.size();
+  }
+  CHECK(tied);
+  CHECK(std::popcount(sizes) >= 3);
+
+  // Nothing above its threshold is an answer, too; and a single-label pack gives no labels.
+  for (std::size_t c = 0; c < 7; ++c) test::put(builder.section("threshold.by_label").bytes, 4 * c, 0.99999994f);
+  REQUIRE(Classifier::load(to_bytes(builder.build()), "", classifier).ok());
+  Result result;
+  REQUIRE(classifier->classify("a b", {}, result).ok());
+  CHECK(result.labels.empty());
+  REQUIRE(load({})->classify("a b", {}, result).ok());
+  CHECK(result.labels.empty());
+}
+
+TEST_CASE("classifier: the rule's confidence in independent labels") {
+  const auto classifier = load(multi_label_options());
+  ExitRule rule;
+  rule.kind = ExitKind::kProbability;
+  int stopped = 0;
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
+    std::vector<float> confidence;
+    classifier->observe(ExitObserver{[](void* context, const ExitReading& reading) {
+                                       float least = 1.0f;
+                                       for (const float p : reading.probabilities) least = std::min(least, std::max(p, 1.0f - p));
+                                       static_cast<std::vector<float>*>(context)->push_back(least);
+                                     },
+                                     &confidence});
+    rule.threshold = 0.5f + 0.01f * static_cast<float>(seed % 10);
+    Result result;
+    REQUIRE(classifier->classify(letters(1 + seed % 9, seed), rule, result).ok());
+    for (std::size_t i = 0; i + 1 < confidence.size(); ++i) CHECK(confidence[i] <= rule.threshold);
+    if (result.exit_reason != ExitReason::kProbability) continue;
+    CHECK(confidence.back() > rule.threshold);
+    ++stopped;
+  }
+  CHECK((stopped > 0 && stopped < 40));
+}
+
+TEST_CASE("classifier: a text's vector is the pooled state after the last block, of unit length") {
+  PackOptions cls = multi_label_options();
+  cls.pooling = Pooling::kCls;
+  for (const PackOptions& options : {PackOptions{}, features_options(), cls}) {  // 12 tokens, so windows of 10 that start 8 apart
+    ByHand by_hand(options);
+    const std::size_t room = options.max_tokens - 2, stride = room - room / 4;
+    for (const char* kernels : kernel_names()) {
+      const auto classifier = load(options, kernels);
+      for (const std::size_t count : {0u, 1u, 9u, 10u, 11u, 60u}) {
+        const std::string text = letters(count, count + 1);
+        const auto all = by_hand.ids(text);
+        std::vector<float> expected;
+        std::size_t windows = 0;
+        for (std::size_t start = 0;; start += stride) {
+          const std::size_t end = std::min(start + room, count);
+          std::vector<std::uint32_t> ids = {by_hand.pack->config.cls_id};
+          ids.insert(ids.end(), all.begin() + static_cast<std::ptrdiff_t>(start), all.begin() + static_cast<std::ptrdiff_t>(end));
+          ids.push_back(by_hand.pack->config.sep_id);
+          by_hand.network.embed(ids, 0);
+          for (std::uint32_t i = 0; i < options.blocks; ++i) by_hand.network.run_block(i);
+          const auto state = copy(by_hand.network.read_vector());
+          if (windows++ == 0) {
+            expected = state;
+          } else {
+            for (std::size_t k = 0; k < state.size(); ++k) expected[k] = expected[k] + state[k];
+          }
+          if (end == count) break;
+        }
+        if (windows > 1) {
+          for (float& value : expected) value = value * (1.0f / static_cast<float>(windows));
+        }
+        const float inverse = 1.0f / std::sqrt(find_kernels("reference")->dot(expected.data(), expected.data(), expected.size()));
+        for (float& value : expected) value = value * inverse;
+
+        std::span<const float> vector;
+        REQUIRE(classifier->embed(text, vector).ok());
+        INFO(kernels << ", " << count << " tokens");
+        CHECK(copy(vector) == expected);
+        double square = 0.0;
+        for (const float value : vector) square += double{value} * double{value};
+        CHECK(square == Approx(1.0));
+      }
+    }
+  }
+}
+
+TEST_CASE("classifier: the vector of a state of zeros is zeros") {
+  PackBuilder builder(features_options());
+  auto& norm = builder.section("block1.slfn.norm").bytes;
+  std::fill(norm.begin(), norm.end(), std::uint8_t{0});
+  std::unique_ptr<Classifier> classifier;
+  REQUIRE(Classifier::load(to_bytes(builder.build()), "", classifier).ok());
+  std::span<const float> vector;
+  REQUIRE(classifier->embed("a b", vector).ok());
+  CHECK(copy(vector) == std::vector<float>(64, 0.0f));
 }
 
 TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
@@ -405,12 +603,16 @@ TEST_CASE("classifier: an answer does not depend on what was classified before")
 TEST_CASE("classifier: classifying allocates nothing") {
   const auto single = load({});
   const auto pair = load(pair_options());
+  const auto multi_label = load(multi_label_options());
+  const auto features = load(features_options());
   const std::string text = letters(3000) + "un\xC3\xAF\x63od\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87 averyveryverylongword \xFF";
   const ExitRule rules[] = {{}, {ExitKind::kFractional, 0.1f, 0.0f, 2.0f, 0, true}};
   for (const ExitRule& rule : rules) {
     Result result;
+    std::span<const float> vector;
     watch = {.on = true};
-    const bool ok = single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
+    const bool ok = multi_label->classify(text, rule, result).ok() && multi_label->embed(text, vector).ok() &&
+                    features->embed(text, vector).ok() && single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
                     pair->classify_pair(text, text, rule, result).ok();
     watch.on = false;
     CHECK(ok);
@@ -425,6 +627,8 @@ TEST_CASE("classifier: memory() is what load allocated, pack included") {
     options.hidden_size = 256;
     options.slfn_size = 512;
     options.max_tokens = 128;
+    options.task = Task::kMultiLabel;
+    options.ngram_buckets = 4096;
     const auto file = PackBuilder(options).build();
     std::unique_ptr<Classifier> classifier;
     watch = {.on = true};

@@ -22,11 +22,11 @@ std::ostream& operator<<(std::ostream& out, const Outcome& outcome) {
 }
 
 // Feeds the steps to the rule as exits 0, 1, ... until it stops.
-Outcome run(const ExitRule& rule, const std::vector<Step>& steps) {
+Outcome run(const ExitRule& rule, const std::vector<Step>& steps, bool multi_label = false) {
   const auto last = static_cast<std::uint32_t>(steps.size() - 1);
   ExitState state;
   for (std::uint32_t i = 0; i <= last; ++i) {
-    const ExitDecision decision = decide(rule, i, last, steps[i].entropy, steps[i].probabilities, state);
+    const ExitDecision decision = decide(rule, i, last, steps[i].entropy, steps[i].probabilities, multi_label, state);
     if (decision.stop) return {i, decision.reason};
   }
   FAIL("the last exit did not stop");
@@ -137,6 +137,21 @@ TEST_CASE("exit rule: probability stops above the threshold") {
   rule.threshold = 0.75f;
   CHECK(run(rule, {{1.0f, {0.75f, 0.25f}}, {1.0f, {0.0f, 0.875f}}, {1.0f}}) == Outcome{1, ExitReason::kProbability});
   CHECK(run(rule, {{1.0f}, {1.0f}, {1.0f}}) == Outcome{2, ExitReason::kLast});
+}
+
+TEST_CASE("exit rule: of independent labels the least decided one gives the confidence") {
+  ExitRule rule;
+  rule.kind = ExitKind::kProbability;
+  rule.threshold = 0.75f;
+  const auto at = [&](const std::vector<float>& probabilities) { return run(rule, {{1.0f, probabilities}, {1.0f}}, true).reason; };
+  CHECK(at({0.875f, 0.125f, 0.9375f}) == ExitReason::kProbability);
+  CHECK(at({0.0f, 0.125f, 0.0f}) == ExitReason::kProbability);  // no label at all is an answer too
+  CHECK(at({0.875f, 0.75f, 0.9375f}) == ExitReason::kLast);     // equal to the threshold is not above it
+  CHECK(at({0.875f, 0.25f, 0.9375f}) == ExitReason::kLast);
+  CHECK(at({1.0f, 0.5f}) == ExitReason::kLast);
+  rule.kind = ExitKind::kPatience;
+  rule.threshold = 2.0f;
+  CHECK(run(rule, {{1.0f, {0.5f, 0.875f}}, {1.0f, {0.875f, 0.9375f}}, {1.0f}}, true) == Outcome{1, ExitReason::kPatience});
 }
 
 TEST_CASE("exit rule: a single exit is the last one") {

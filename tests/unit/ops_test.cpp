@@ -1,10 +1,14 @@
-// Attention and SLFN: every table gives the bits of the equations of FORMAT.md ("Block"), written out here without the ops.
+// Attention, SLFN and n-grams: the bits of the equations of FORMAT.md ("Block", "n-grams"), written out here without the ops; of the
+// first two with every table.
 #include <catch2/catch.hpp>
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <vector>
 
 #include "kernels/kernels.h"
 #include "ops/attention.h"
+#include "ops/ngrams.h"
 #include "ops/slfn.h"
 #include "unit/kernel_buffers.h"
 
@@ -59,12 +63,12 @@ class RandomLinear {
 };
 
 std::vector<float> expected_slfn(RandomLinear& hidden_gate, RandomLinear& hidden_content, RandomLinear* gate,
-                                 RandomLinear& content, const std::vector<float>& a) {
+                                 RandomLinear& content, bool rectified, const std::vector<float>& a) {
   std::vector<float> g = hidden_gate.apply(a);
   reference::kTable.sigmoid(g.data(), g.size());
   if (gate != nullptr) g = gate->apply(g);
   std::vector<float> t = hidden_content.apply(a);
-  reference::kTable.tanh(t.data(), t.size());
+  if (!rectified) reference::kTable.tanh(t.data(), t.size());
   t = content.apply(t);
   REQUIRE(g.size() == t.size());
   for (std::size_t i = 0; i < g.size(); ++i) g[i] = g[i] * t[i];
@@ -122,29 +126,32 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
   }
 }
 
-TEST_CASE("the SLFN has the bits of its equations, open and bounded, also in place", "[ops]") {
+TEST_CASE("the SLFN has the bits of its equations, open, bounded and rectified, also in place", "[ops]") {
   Random random(22);
-  for (bool open : {true, false}) {
+  for (const auto& [open, rectified] : {std::pair{true, false}, {false, false}, {false, true}}) {
     for (std::size_t f : {64u, 128u, 192u}) {
       for (std::size_t tokens : {1u, 3u, 8u}) {
-        CAPTURE(open, f, tokens);
+        CAPTURE(f, tokens);
+        INFO("open " << open << ", rectified " << rectified);
         const std::size_t d = 128;
+        const bool with_gate = open;  // a structured binding cannot be captured below
         RandomLinear hidden_gate(open ? f : d, d, 2, random), hidden_content(f, d, 2, random);
         RandomLinear gate(d, f, 4, random), content(d, f, 1, random);
         hidden_gate.share_input(hidden_content);
         SlfnParameters parameters;
         parameters.input = hidden_content.input();
+        parameters.rectified = rectified;
         std::vector<float> a(tokens * d);
         random.fill(std::span<float>(a), -2.0f, 2.0f);
 
         const auto run = [&](const KernelTable& table, bool in_place) {
           parameters.hidden_gate = hidden_gate.view(table).matrix;
           parameters.hidden_content = hidden_content.view(table).matrix;
-          if (open) parameters.gate = gate.view(table);
+          if (with_gate) parameters.gate = gate.view(table);
           parameters.content = content.view(table);
-          REQUIRE(parameters.open() == open);
+          REQUIRE(parameters.open() == with_gate);
           Guarded<std::uint8_t> planes(slfn_planes_size(parameters, tokens), 1);
-          Guarded<float> gate_scratch(tokens * std::max(open ? f : d, d), 1), content_scratch(tokens * std::max(f, d), 1);
+          Guarded<float> gate_scratch(tokens * std::max(with_gate ? f : d, d), 1), content_scratch(tokens * std::max(f, d), 1);
           Guarded<float> out(tokens * d, 1);
           std::copy(a.begin(), a.end(), out.data());
           const std::span<const float> input = in_place ? std::span<const float>(out.span()) : std::span<const float>(a);
@@ -156,7 +163,7 @@ TEST_CASE("the SLFN has the bits of its equations, open and bounded, also in pla
           return std::vector<float>(out.span().begin(), out.span().end());
         };
 
-        const std::vector<float> expected = expected_slfn(hidden_gate, hidden_content, open ? &gate : nullptr, content, a);
+        const std::vector<float> expected = expected_slfn(hidden_gate, hidden_content, open ? &gate : nullptr, content, rectified, a);
         for (const KernelTable* table : kernel_tables()) {
           for (bool in_place : {false, true}) {
             CAPTURE(table->name, in_place);
@@ -186,4 +193,67 @@ TEST_CASE("the SLFN reports its steps in order", "[ops]") {
   slfn(table, parameters, a, 1, {planes, gate_scratch, content_scratch}, a, observer);
   CHECK(steps == std::vector<Step>{Step::kQuantize, Step::kBinaryLinear, Step::kActivation, Step::kQuantize, Step::kBinaryLinear,
                                    Step::kActivation});
+}
+
+TEST_CASE("n-gram buckets are what they were when packs were trained", "[ops]") {
+  const std::vector<std::uint32_t> ids = {0, 1, 65535};
+  const std::span<const std::uint32_t> all = ids;
+  const std::uint32_t count = 1u << 16;
+  const std::vector<std::uint32_t> found = {ngram_bucket(all.subspan(0, 1), count), ngram_bucket(all.subspan(1, 1), count),
+                                            ngram_bucket(all.subspan(2, 1), count), ngram_bucket(all.subspan(0, 2), count),
+                                            ngram_bucket(all.subspan(1, 2), count), ngram_bucket(all, count)};
+  CHECK(found == std::vector<std::uint32_t>{48678, 9520, 38090, 56206, 57035, 15604});
+}
+
+TEST_CASE("n-grams have the bits of their equation", "[ops]") {
+  Random random(24);
+  for (std::uint32_t bits : {2u, 4u, 8u}) {
+    for (std::size_t columns : {1u, 2u, 3u, 4u, 5u, 27u, 28u, 64u}) {
+      for (std::uint32_t longest : {1u, 2u, 3u, 4u}) {
+        const std::uint32_t buckets = longest % 2 == 0 ? 256 : 4096;
+        const std::size_t row_bytes = (columns * bits + 7) / 8;
+        std::vector<std::uint8_t> rows(buckets * row_bytes);  // ends with the last row, so that a sanitizer sees the byte after it
+        random.fill(rows);
+        std::vector<float> scale(columns);
+        random.fill(std::span<float>(scale), -0.5f, 0.5f);
+        const NgramParameters parameters{rows.data(), scale.data(), buckets, longest, bits, columns};
+        for (std::size_t tokens : {1u, 2u, 3u, 4u, 33u, 1024u}) {
+          CAPTURE(bits, columns, longest, tokens);
+          std::vector<std::uint32_t> ids(tokens);
+          for (std::uint32_t& id : ids) id = random.below(65536);
+
+          std::vector<long long> sum(columns);
+          int runs = 0;
+          for (std::size_t n = 1; n <= longest; ++n) {
+            for (std::size_t start = 0; start + n <= tokens; ++start, ++runs) {
+              std::uint64_t h = n * 0x9E3779B1ull % (1ull << 32);
+              for (std::size_t i = start; i < start + n; ++i) h = (h ^ ids[i]) * 0x01000193ull % (1ull << 32);
+              h ^= h >> 15;
+              h = h * 0x2C1B3C6Dull % (1ull << 32);
+              h ^= h >> 12;
+              for (std::size_t r = 0; r < columns; ++r) {
+                int q = 0;
+                for (std::uint32_t bit = 0; bit < bits; ++bit) {
+                  const std::size_t at = r * bits + bit;
+                  q |= (rows[h % buckets * row_bytes + at / 8] >> at % 8 & 1) << bit;
+                }
+                sum[r] += q - (1 << (bits - 1));
+              }
+            }
+          }
+
+          Guarded<std::int32_t> sum_scratch(columns, 1);
+          Guarded<float> out(columns, 1);
+          sum_scratch[0] = 7;
+          ngrams(parameters, ids, sum_scratch.span(), out.span());
+          REQUIRE(sum_scratch.intact());
+          REQUIRE(out.intact());
+          for (std::size_t r = 0; r < columns; ++r) {
+            const float expected = (static_cast<float>(sum[r]) * scale[r]) * (1.0f / std::sqrt(static_cast<float>(runs)));
+            REQUIRE(std::memcmp(&out[r], &expected, sizeof expected) == 0);
+          }
+        }
+      }
+    }
+  }
 }

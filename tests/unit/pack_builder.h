@@ -100,7 +100,8 @@ inline void reseal(std::vector<std::uint8_t>& file) {
 // What to build. The defaults make a small single-text pack in the open form.
 struct PackOptions {
   std::uint32_t inputs = 1;
-  std::uint32_t classes = 3;
+  Task task = Task::kSingleLabel;
+  std::uint32_t classes = 3;         // without meaning for features
   std::uint32_t vocabulary_size = 60;  // 4 at least; from 55 on every lower-case word has tokens
   std::uint32_t hidden_size = 64;
   std::uint32_t blocks = 2;
@@ -112,6 +113,9 @@ struct PackOptions {
   SlfnForm slfn_form = SlfnForm::kOpen;
   Pooling pooling = Pooling::kMean;
   bool fold_case = true;
+  std::uint32_t ngram_buckets = 0;
+  std::uint32_t ngram_longest = 3;  // these two only with buckets
+  std::uint32_t ngram_bits = 4;
   std::array<std::uint8_t, kActivationSites> activation_bits = {4, 4, 4, 4, 4, 4, 4};
   ExitRule rule;
   std::uint64_t seed = 1;
@@ -129,14 +133,17 @@ class PackBuilder {
     const PackOptions& o = options;
     const std::size_t d = o.hidden_size, f = o.slfn_size;
     make_vocabulary();
+    const bool features = o.task == Task::kFeatures, multi_label = o.task == Task::kMultiLabel, ngrams = o.ngram_buckets > 0;
+    const std::uint32_t classes = features ? 0 : o.classes;
     std::array<std::uint32_t, 24> config{};
-    config = {o.inputs, 0, o.classes, o.vocabulary_size, o.hidden_size, o.blocks, o.heads, o.slfn_size, o.max_tokens,
-              o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form), static_cast<std::uint32_t>(o.pooling), 0,
-              o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]")};
+    config = {o.inputs, static_cast<std::uint32_t>(o.task), classes, o.vocabulary_size, o.hidden_size, o.blocks, o.heads, o.slfn_size,
+              o.max_tokens, o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form),
+              static_cast<std::uint32_t>(o.pooling), 0, o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]"),
+              o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0};
     add("config", config);
     add_text("metadata", "{\"name\": \"made for a test\"}", 0);
     std::string labels;
-    for (std::uint32_t i = 0; i < o.classes; ++i) labels += "label " + std::to_string(i) + "\n";
+    for (std::uint32_t i = 0; i < classes; ++i) labels += "label " + std::to_string(i) + "\n";
     add_text("labels", labels);
     std::string lines;
     for (const std::string& token : vocabulary) lines += token + "\n";
@@ -161,11 +168,14 @@ class PackBuilder {
       add_linear(block + ".content", d, f);
       add_norm(block + ".slfn.norm", d);
     }
+    if (ngrams) add_ngrams(multi_label ? classes : classes - 1);
+    if (features) return;
     for (std::uint32_t i = 0; i <= o.blocks; ++i) {
       add_floats("exit" + std::to_string(i) + ".weight", o.classes * d, -0.2f, 0.2f);
       add_floats("exit" + std::to_string(i) + ".bias", o.classes, -0.5f, 0.5f);
     }
     add_floats("exit.inverse_temperature", o.blocks + 1, 0.5f, 2.0f);
+    if (multi_label) add_floats("threshold.by_label", classes, 0.125f, 0.875f);
     std::vector<std::uint8_t> rule(24);
     put(rule, 0, static_cast<std::uint32_t>(o.rule.kind));
     put(rule, 4, o.rule.threshold);
@@ -265,6 +275,17 @@ class PackBuilder {
     add_random(name + ".bits", rows * columns / 8);
     add_floats(name + ".scale", rows, -0.05f, 0.05f);
     add_floats(name + ".bias", rows, -0.5f, 0.5f);
+  }
+
+  void add_ngrams(std::size_t columns) {
+    const std::size_t used = columns * options_.ngram_bits, row_bytes = (used + 7) / 8;
+    std::vector<std::uint8_t> rows(options_.ngram_buckets * row_bytes);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const bool last = (i + 1) % row_bytes == 0;
+      rows[i] = static_cast<std::uint8_t>(random_.bits() & (last && used % 8 != 0 ? (1u << used % 8) - 1 : 0xFFu));
+    }
+    add("ngram.rows", rows);
+    add_floats("ngram.scale", columns, 0.05f, 0.25f);
   }
 
   void add_norm(const std::string& name, std::size_t d) { add_floats(name, 2 * d, 0.25f, 1.25f); }

@@ -42,8 +42,8 @@ void check_refused(const PackBuilder& builder, Status status, const std::string&
   check_refused(builder.build(), status, part);
 }
 
-// As small as a pack can be.
-PackOptions tiny() {
+// As small as a pack can be, of the given task; a multi-label one has n-grams too.
+PackOptions tiny(Task task = Task::kSingleLabel) {
   PackOptions options;
   options.vocabulary_size = 5;
   options.blocks = 1;
@@ -51,11 +51,13 @@ PackOptions tiny() {
   options.max_tokens = 8;
   options.embedding_bits = 1;
   options.position_bits = 1;
+  options.task = task;
+  if (task == Task::kMultiLabel) options.ngram_buckets = 256;
   return options;
 }
 
-File with_config_word(std::size_t word, std::uint32_t value) {
-  PackBuilder builder(tiny());
+File with_config_word(std::size_t word, std::uint32_t value, const PackOptions& options = tiny()) {
+  PackBuilder builder(options);
   put(builder.section("config").bytes, 4 * word, value);
   return builder.build();
 }
@@ -123,7 +125,7 @@ TEST_CASE("utf8: the well-formed prefix") {
 }
 
 TEST_CASE("pack: every kind of pack is read") {
-  for (const SlfnForm form : {SlfnForm::kOpen, SlfnForm::kBounded}) {
+  for (const SlfnForm form : {SlfnForm::kOpen, SlfnForm::kBounded, SlfnForm::kRectified}) {
     for (const std::uint32_t inputs : {1u, 2u}) {
       for (const std::uint32_t bits : {1u, 2u, 4u, 8u}) {
         PackOptions options;
@@ -190,6 +192,48 @@ TEST_CASE("pack: every kind of pack is read") {
       }
     }
   }
+}
+
+TEST_CASE("pack: n-grams, multi-label packs and packs of features are read") {
+  for (const std::uint32_t bits : {2u, 4u, 8u}) {
+    for (const Task task : {Task::kSingleLabel, Task::kMultiLabel}) {
+      PackOptions options = tiny(task);
+      options.classes = 5;
+      options.ngram_buckets = 512;
+      options.ngram_longest = bits == 8 ? 1 : bits;
+      options.ngram_bits = bits;
+      PackBuilder builder(options);
+      const ExactBytes file(builder.build());
+      const auto pack = std::make_unique<Pack>();
+      const Error error = Pack::parse(file.view(), *pack);
+      INFO(error.message);
+      REQUIRE(error.ok());
+      const bool multi_label = task == Task::kMultiLabel;
+      CHECK(pack->config.task == task);
+      CHECK(pack->config.ngram_buckets == 512);
+      CHECK(pack->config.ngram_longest == options.ngram_longest);
+      CHECK(pack->config.ngram_bits == bits);
+      CHECK(pack->config.ngram_columns() == (multi_label ? 5u : 4u));
+      CHECK(pack->config.ngram_row_bytes() == (multi_label ? (bits * 5 + 7) / 8 : bits / 2));
+      CHECK(pack->ngram.rows.size() == 512 * pack->config.ngram_row_bytes());
+      CHECK(pack->ngram.rows.back() == builder.section("ngram.rows").bytes.back());
+      CHECK(pack->ngram.scale.size() == pack->config.ngram_columns());
+      REQUIRE(pack->threshold.size() == (multi_label ? 5u : 0u));
+      if (multi_label) CHECK(pack->threshold[4] == test::get<float>(builder.section("threshold.by_label").bytes, 16));
+    }
+  }
+  const ExactBytes file(PackBuilder(tiny(Task::kFeatures)).build());
+  const auto pack = std::make_unique<Pack>();
+  const Error error = Pack::parse(file.view(), *pack);
+  INFO(error.message);
+  REQUIRE(error.ok());
+  CHECK(pack->config.task == Task::kFeatures);
+  CHECK(pack->config.classes == 0);
+  CHECK(pack->labels.empty());
+  CHECK(pack->ngram.rows.empty());
+  CHECK(pack->threshold.empty());
+  CHECK(pack->exit[0].weight.empty());
+  CHECK(pack->exit_rule.kind == ExitKind::kOff);
 }
 
 TEST_CASE("pack: what is newer but optional is skipped") {
@@ -284,14 +328,16 @@ TEST_CASE("pack: damage is found by checksums") {
 }
 
 TEST_CASE("pack: missing, unknown and misplaced sections") {
-  const PackBuilder good(tiny());
-  for (const PackBuilder::Section& section : good.sections) {
-    PackBuilder builder(tiny());
-    builder.remove(section.name);
-    if (section.name == "metadata") {
-      CHECK(parse(builder.build()).ok());
-    } else {
-      check_refused(builder, Status::kBadSection, "section \"" + section.name + "\" is missing");
+  for (const Task task : {Task::kSingleLabel, Task::kMultiLabel, Task::kFeatures}) {
+    const PackBuilder good(tiny(task));
+    for (const PackBuilder::Section& section : good.sections) {
+      PackBuilder builder(tiny(task));
+      builder.remove(section.name);
+      if (section.name == "metadata") {
+        CHECK(parse(builder.build()).ok());
+      } else {
+        check_refused(builder, Status::kBadSection, "section \"" + section.name + "\" is missing");
+      }
     }
   }
   PackBuilder newer(tiny());
@@ -299,11 +345,28 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
   newer.remove("embedding.rows");  // what the new section explains
   check_refused(newer, Status::kUnsupportedFeature, "\"embedding.projection\", which this engine does not know: update beex");
 
-  PackOptions bounded = tiny();
-  bounded.slfn_form = SlfnForm::kBounded;
-  PackBuilder gated(bounded);
-  gated.add_text("block0.gate.bias", "");
-  check_refused(gated, Status::kBadSection, "\"block0.gate.bias\"");
+  for (const auto& [form, name] : {std::pair{SlfnForm::kBounded, "bounded"}, {SlfnForm::kRectified, "rectified"}}) {
+    for (const std::string part : {"threshold", "bits", "scale", "bias"}) {
+      PackOptions options = tiny();
+      options.slfn_form = form;
+      PackBuilder gated(options);
+      gated.add_text("block0.gate." + part, "");
+      check_refused(gated, Status::kBadSection, "does not belong in a pack for the " + std::string(name) + " SLFN");
+    }
+  }
+  const auto check_foreign = [](Task task, const std::string& section, const std::string& owner) {
+    PackBuilder builder(tiny(task));
+    builder.add_text(section, "1234");
+    check_refused(builder, Status::kBadSection, "section \"" + section + "\" at 0x");
+    check_refused(builder, Status::kBadSection, "does not belong in a pack for " + owner);
+  };
+  check_foreign(Task::kSingleLabel, "ngram.rows", "no n-grams");
+  check_foreign(Task::kSingleLabel, "ngram.scale", "no n-grams");
+  check_foreign(Task::kSingleLabel, "threshold.by_label", "single labels");
+  for (const char* section : {"threshold.by_label", "exit0.weight", "exit0.bias", "exit1.weight", "exit1.bias", "exit.inverse_temperature",
+                              "exit.rule"}) {
+    check_foreign(Task::kFeatures, section, "features");
+  }
   PackBuilder single(tiny());
   single.add_text("segment.scale", "12345678", 0);
   check_refused(single, Status::kBadSection, "\"segment.scale\"");
@@ -318,11 +381,11 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
 }
 
 TEST_CASE("pack: sizes must be what the config says") {
-  const PackBuilder good(tiny());
+  const PackBuilder good(tiny(Task::kMultiLabel));
   for (const PackBuilder::Section& section : good.sections) {
     if (section.name == "metadata") continue;
     for (const int change : {-1, 1, 64}) {
-      PackBuilder builder(tiny());
+      PackBuilder builder(tiny(Task::kMultiLabel));
       auto& bytes = builder.section(section.name).bytes;
       bytes.resize(static_cast<std::size_t>(static_cast<int>(bytes.size()) + change), 'x');
       const Error error = parse(builder.build());
@@ -349,7 +412,7 @@ TEST_CASE("pack: config values") {
   const std::vector<std::pair<std::size_t, std::vector<std::uint32_t>>> bad = {
       {0, {0, 3, large}},       {2, {0, 1, 4097, large}},   {3, {0, 3, 65537, large}}, {4, {0, 63, 96, 1088, large}},
       {5, {0, 25, large}},      {6, {0, 3, 8, 64, large}},  {7, {0, 65, 4160, large}}, {8, {0, 7, 1025, large}},
-      {9, {0, 3, 5, 6, 7, 16}}, {10, {0, 3, 5, 6, 7, 16}},  {11, {2, large}},          {12, {2, large}},
+      {9, {0, 3, 5, 6, 7, 16}}, {10, {0, 3, 5, 6, 7, 16}},  {11, {3, large}},          {12, {2, large}},
       {14, {2, large}},         {15, {5, large}},           {16, {5, large}},          {17, {5, large}},
   };
   for (const auto& [word, values] : bad) {
@@ -358,10 +421,60 @@ TEST_CASE("pack: config values") {
       check_refused(with_config_word(word, value), Status::kBadValue, "config: ");
     }
   }
-  for (const std::size_t word : {1u, 13u, 18u, 19u, 20u, 21u, 22u, 23u}) {
+  for (const std::size_t word : {13u, 21u, 22u, 23u}) {
     INFO("word " << word);
     check_refused(with_config_word(word, 1), Status::kUnsupportedFeature, "update beex");
   }
+  check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");
+}
+
+TEST_CASE("pack: config values of n-grams and features") {
+  const std::uint32_t large = 0xFFFFFFFFu;
+  const auto refused = [](Task task, std::size_t word, const std::vector<std::uint32_t>& values, const std::string& part) {
+    for (const std::uint32_t value : values) {
+      INFO("word " << word << " = " << value);
+      check_refused(with_config_word(word, value, tiny(task)), Status::kBadValue, part);
+    }
+  };
+  // Of a pack with n-grams, and of one without.
+  refused(Task::kMultiLabel, 18, {1, 128, 255, 257, 384, 1u << 21, 1u << 31, large}, "powers of two from 256 to 1048576");
+  refused(Task::kMultiLabel, 18, {0}, "without buckets both are 0");
+  refused(Task::kMultiLabel, 19, {0, 5, large}, "longest n-gram");
+  refused(Task::kMultiLabel, 20, {0, 1, 3, 5, 6, 7, 16, large}, "n-gram bits");
+  refused(Task::kSingleLabel, 18, {256}, "longest n-gram is 0");
+  refused(Task::kSingleLabel, 19, {1, large}, "without buckets both are 0");
+  refused(Task::kSingleLabel, 20, {2, large}, "without buckets both are 0");
+  refused(Task::kFeatures, 0, {2}, "features (task 2) are of single texts");
+  refused(Task::kFeatures, 2, {1, 2, 4096, large}, "features (task 2) have none");
+  refused(Task::kFeatures, 18, {256}, "n-grams need classes");
+  refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
+  refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");
+
+  // A size that a 32-bit machine would count as 0.
+  PackBuilder huge(tiny(Task::kMultiLabel));
+  put(huge.section("config").bytes, 4 * 2, 4096u);
+  put(huge.section("config").bytes, 4 * 18, 1u << 20);
+  put(huge.section("config").bytes, 4 * 20, 8u);
+  check_refused(huge, Status::kBadValue, "config: n-gram rows of 4294967296 bytes, allowed are 268435456");
+}
+
+TEST_CASE("pack: the bits after a row of n-grams are zeros") {
+  PackOptions options = tiny(Task::kMultiLabel);  // 3 columns of 4 bits: half a byte is left
+  const std::size_t last = 2 * options.ngram_buckets - 1;
+  for (const std::size_t row : {std::size_t{0}, std::size_t{100}, last / 2}) {
+    for (const unsigned bit : {4u, 7u}) {
+      PackBuilder builder(options);
+      auto& bytes = builder.section("ngram.rows").bytes;
+      REQUIRE(bytes.size() == last + 1);
+      bytes[2 * row + 1] = static_cast<std::uint8_t>(bytes[2 * row + 1] | 1u << bit);
+      check_refused(builder, Status::kBadValue, "the bits after the 3 elements of row " + std::to_string(row) + " should be zeros");
+    }
+  }
+  // A whole number of bytes has none.
+  options.classes = 4;
+  PackBuilder builder(options);
+  std::fill(builder.section("ngram.rows").bytes.begin(), builder.section("ngram.rows").bytes.end(), std::uint8_t{0xFF});
+  CHECK(parse(builder.build()).ok());
 }
 
 TEST_CASE("pack: floats must be finite, and above zero where they divide") {
@@ -390,6 +503,21 @@ TEST_CASE("pack: floats must be finite, and above zero where they divide") {
     }
     CHECK(parse(with_float(section, 1e-45f)).ok());
   }
+
+  const auto with_multi_label_float = [](const std::string& section, float value) {
+    PackBuilder builder(tiny(Task::kMultiLabel));
+    auto& bytes = builder.section(section).bytes;
+    put(bytes, bytes.size() - 4, value);
+    return builder.build();
+  };
+  for (const float value : {nan, infinity, -infinity, 2e9f, -2e9f}) {
+    check_refused(with_multi_label_float("ngram.scale", value), Status::kBadValue, "\"ngram.scale\"");
+  }
+  CHECK(parse(with_multi_label_float("ngram.scale", 0.0f)).ok());
+  for (const float value : {nan, infinity, -infinity, 1.5f, 1.0f, 0.0f, -0.0f, -0.5f}) {
+    check_refused(with_multi_label_float("threshold.by_label", value), Status::kBadValue, "float 2 is not a number above 0 and below 1");
+  }
+  for (const float value : {1e-45f, 0.5f, 0.99999994f}) CHECK(parse(with_multi_label_float("threshold.by_label", value)).ok());
 }
 
 TEST_CASE("pack: activation bits, labels and vocabulary") {
@@ -405,6 +533,9 @@ TEST_CASE("pack: activation bits, labels and vocabulary") {
   check_refused(with_text("labels", "a\nb\na\n"), Status::kBadValue, "the same");
   check_refused(with_text("labels", "a\nb\n\xFF\n"), Status::kBadValue, "byte 4 is not UTF-8");
   check_refused(with_text("labels", ""), Status::kBadValue, "0 lines");
+  PackBuilder labelled(tiny(Task::kFeatures));
+  labelled.set_text("labels", "a\n");
+  check_refused(labelled, Status::kBadValue, "more than the 0 lines");
   CHECK(parse(with_text("labels", "\xE2\x99\xA5\na b\nc\n")).ok());
   check_refused(with_text("metadata", "{\"name\": \"\xC3\"}"), Status::kBadValue, "\"metadata\"");
   check_refused(with_text("vocabulary", "a\nb\nc\nd\n"), Status::kBadValue, "4 lines, config needs 5");
@@ -473,12 +604,15 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
   pair.inputs = 2;
   pair.slfn_form = SlfnForm::kBounded;
   pair.pooling = Pooling::kCls;
-  const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build()};
+  PackOptions rectified = tiny(Task::kMultiLabel);
+  rectified.slfn_form = SlfnForm::kRectified;
+  const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build(), PackBuilder(rectified).build(),
+                        PackBuilder(tiny(Task::kFeatures)).build()};
   const std::uint32_t special[] = {0, 1, 2, 63, 64, 0x7F, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu, 0x7F800000u, 0x7FC00000u, 0x4E800000u};
   test::Random random(20251);
   int accepted = 0;
   for (int round = 0; round < 20000; ++round) {
-    File file = seeds[round % 2];
+    File file = seeds[static_cast<std::size_t>(round) % std::size(seeds)];
     const std::size_t table = 64 + 64 * test::get<std::uint32_t>(file, 8);
     for (std::uint32_t change = 1 + random.below(4); change > 0; --change) {
       const std::size_t range = random.below(2) == 0 ? table : file.size();  // half of them where the structure is
@@ -493,17 +627,29 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
     put(file, 16, std::uint64_t{file.size()});
     reseal(file);
     if (!parse(file).ok()) continue;
-    // What is accepted must also run, and give probabilities.
+    // What is accepted must also run, and give probabilities or a vector.
     std::unique_ptr<Classifier> classifier;
     REQUIRE(Classifier::load(test::to_bytes(file), "", classifier).ok());
+    ++accepted;
+    const Config& config = classifier->pack().config;
+    if (config.inputs == 1) {
+      std::span<const float> vector;
+      REQUIRE(classifier->embed("a b cab [x]", vector).ok());
+      float square = 0.0f;
+      for (const float value : vector) square += value * value;
+      if (!(square < 1.001f)) FAIL("round " << round << ": a vector of square length " << square);
+    }
+    if (config.task == Task::kFeatures) continue;
     Result result;
-    const Error error = classifier->pack().config.inputs == 1 ? classifier->classify("a b cab [x]", classifier->pack().exit_rule, result)
-                                                              : classifier->classify_pair("a b", "", classifier->pack().exit_rule, result);
+    const Error error = config.inputs == 1 ? classifier->classify("a b cab [x]", classifier->pack().exit_rule, result)
+                                           : classifier->classify_pair("a b", "", classifier->pack().exit_rule, result);
     REQUIRE(error.ok());
     float sum = 0.0f;
-    for (const float probability : result.probabilities) sum += probability;
-    if (!(std::fabs(sum - 1.0f) < 1e-3f)) FAIL("round " << round << ": probabilities add up to " << sum);
-    ++accepted;
+    for (const float probability : result.probabilities) {
+      if (!(probability >= 0.0f && probability <= 1.0f)) FAIL("round " << round << ": a probability is " << probability);
+      sum += probability;
+    }
+    if (config.task == Task::kSingleLabel && !(std::fabs(sum - 1.0f) < 1e-3f)) FAIL("round " << round << ": probabilities add up to " << sum);
   }
   // Both ways must have been taken often.
   CHECK(accepted > 1000);

@@ -19,6 +19,7 @@ namespace beex {
 // The answer for one text. Spans point into the classifier and hold until its next call.
 struct Result {
   std::uint32_t label = 0;                  // class with the largest probability
+  std::span<const std::uint32_t> labels;    // multi-label packs: classes above their thresholds, likeliest first; may be none
   std::span<const float> probabilities;     // (class), calibrated; pooled over the windows
   std::span<const float> logits;            // (class), of the last window, before temperature
   std::uint32_t exit_block = 0;             // deepest block that ran, 0 when exit 0 answered
@@ -39,9 +40,13 @@ class Classifier {
   Classifier& operator=(const Classifier&) = delete;
 
   // Classifies UTF-8 text under `rule`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
-  // `classify_pair`, and the other way round.
+  // `classify_pair`, and the other way round; a pack of features has no classes.
   Error classify(std::string_view text, const ExitRule& rule, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result);
+
+  // Turns UTF-8 text into a vector (hidden) of unit length, by all blocks of any pack for single texts. It points into the
+  // classifier and holds until its next call. Fails only with kWrongInput: the pack takes pairs.
+  Error embed(std::string_view text, std::span<const float>& vector);
 
   const Pack& pack() const;
   const char* kernels() const;    // name of the implementation in use

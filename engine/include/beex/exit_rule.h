@@ -11,12 +11,12 @@ enum class ExitKind : std::uint32_t {
   kFractional = 1,   // fractional entropy reduction (BEExformer)
   kEntropy = 2,      // absolute entropy (DeeBERT)
   kPatience = 3,     // agreeing exits in a row (PABEE)
-  kProbability = 4,  // largest probability
+  kProbability = 4,  // confidence
 };
 
 enum class ExitReason : std::uint8_t { kLast, kCertain, kReduction, kRising, kEntropy, kPatience, kProbability };
 
-// Parameters of a rule. Entropies are shares of the largest one, ln(classes), so they lie in [0, 1].
+// Parameters of a rule. Entropies are shares of the largest possible one, so they lie in [0, 1].
 struct ExitRule {
   ExitKind kind = ExitKind::kOff;
   float threshold = 0.0f;         // delta, entropy, number of exits or probability, by kind
@@ -39,8 +39,9 @@ struct ExitDecision {
   ExitReason reason = ExitReason::kLast;
 };
 
-// Decides at exit `exit` of `last` and updates `state`.
+// Decides at exit `exit` of `last` and updates `state`. Confidence is the largest probability or, when every label has a probability
+// of its own (`multi_label`), that of the least decided one.
 ExitDecision decide(const ExitRule& rule, std::uint32_t exit, std::uint32_t last, float entropy,
-                    std::span<const float> probabilities, ExitState& state);
+                    std::span<const float> probabilities, bool multi_label, ExitState& state);
 
 }  // namespace beex

@@ -28,7 +28,7 @@ struct ExitReading {
   std::uint32_t exit = 0;                // 0 before the first block, i after block i - 1
   std::span<const float> logits;         // (class), before temperature
   std::span<const float> probabilities;  // (class), calibrated
-  float entropy = 0.0f;                  // share of ln(classes), in [0, 1]
+  float entropy = 0.0f;                  // share of the largest possible one, in [0, 1]
 };
 
 // Told about every exit that a classification reaches, before the exit rule decides.

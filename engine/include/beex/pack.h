@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -13,13 +14,19 @@ namespace beex {
 
 constexpr std::uint32_t kMaxBlocks = 24;
 
-enum class SlfnForm : std::uint32_t { kOpen = 0, kBounded = 1 };
+enum class Task : std::uint32_t {
+  kSingleLabel = 0,
+  kMultiLabel = 1,
+  kFeatures = 2,  // no classes: the pack only turns texts into vectors
+};
+enum class SlfnForm : std::uint32_t { kOpen = 0, kBounded = 1, kRectified = 2 };
 enum class Pooling : std::uint32_t { kMean = 0, kCls = 1 };
 
 // The `config` section, checked against the table of FORMAT.md.
 struct Config {
   std::uint32_t inputs = 1;  // 1 text or 2 (a pair)
-  std::uint32_t classes = 0;
+  Task task = Task::kSingleLabel;
+  std::uint32_t classes = 0;  // 0 for features
   std::uint32_t vocabulary_size = 0;
   std::uint32_t hidden_size = 0;
   std::uint32_t blocks = 0;
@@ -34,10 +41,16 @@ struct Config {
   std::uint32_t cls_id = 0;
   std::uint32_t sep_id = 0;
   std::uint32_t unk_id = 0;
+  std::uint32_t ngram_buckets = 0;  // 0 without n-grams
+  std::uint32_t ngram_longest = 0;
+  std::uint32_t ngram_bits = 0;
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Rows of the gate half of the SLFN's hidden matrix.
   std::uint32_t gate_rows() const { return slfn_form == SlfnForm::kOpen ? slfn_size : hidden_size; }
+  // Columns of an n-gram row: the first class of a single-label pack has none.
+  std::uint32_t ngram_columns() const { return task == Task::kMultiLabel ? classes : classes - 1; }
+  std::size_t ngram_row_bytes() const { return (std::size_t{ngram_columns()} * ngram_bits + 7) / 8; }
 };
 
 // Few-bit rows: value = scale[row] * (2q - (2^bits - 1)).
@@ -72,10 +85,16 @@ struct Quantizer {
 };
 
 struct BlockWeights {
-  BinaryLinearWeights qkv, output, hidden, gate, content;  // `gate` is empty in the bounded form
+  BinaryLinearWeights qkv, output, hidden, gate, content;  // `gate` is empty unless the form is the open one
   NormWeights attention_norm, slfn_norm;
   float score_scale = 0.0f;
   std::array<Quantizer, kActivationSites> quantizer;
+};
+
+// Rows of the hashed n-grams (FORMAT.md, "n-grams"); empty without them.
+struct NgramWeights {
+  std::span<const std::uint8_t> rows;  // (bucket, row bytes)
+  std::span<const float> scale;        // (column)
 };
 
 struct ExitWeights {
@@ -97,7 +116,9 @@ class Pack {
   FewBitRows embedding, position, segment;  // `segment` is empty unless inputs is 2
   NormWeights embedding_norm;
   std::array<BlockWeights, kMaxBlocks> block;
-  std::array<ExitWeights, kMaxBlocks + 1> exit;
+  NgramWeights ngram;
+  std::array<ExitWeights, kMaxBlocks + 1> exit;  // empty for features, as is the rule
+  std::span<const float> threshold;              // (class), of multi-label packs
   ExitRule exit_rule;
 };
 

@@ -15,7 +15,7 @@ enum class Status : std::uint8_t {
   kBadSection,          // missing, doubled, overlapping or of the wrong size
   kBadValue,            // a config value, float, label or token that breaks a rule of FORMAT.md
   kOutOfMemory,         // the allocator refused
-  kWrongInput,          // a pair for a single-text pack, or the other way round
+  kWrongInput,          // a pair for a single-text pack or the other way round, or a call that the pack's task has no answer to
   kUnknownKernel,       // no implementation of that name in this build
 };
 
