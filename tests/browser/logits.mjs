@@ -27,10 +27,12 @@ async function answer(module, source, simd, inputs) {
   const classifier = await load(source, { simd });
   const hex = (value) => new Uint32Array(Float32Array.of(value).buffer)[0].toString(16).padStart(8, '0');
   const output = inputs.map((line) => {
+    if (classifier.info.task === 'features') return `| ${Array.from(classifier.embed(line), hex).join(' ')}`;
     const [a, b = ''] = line.split(/\t(.*)/s);
-    const { label, scores, exit, windows } = classifier.classify(classifier.info.inputs === 'pair' ? { a, b } : line);
+    const { label, labels, scores, exit, windows } = classifier.classify(classifier.info.inputs === 'pair' ? { a, b } : line);
     const floats = classifier.labels.map((name) => hex(scores[name])).join(' ');
-    return `| ${exit.block} ${REASONS.indexOf(exit.reason)} ${classifier.labels.indexOf(label)} ${windows} ${floats}`;
+    const answered = labels ? ` ;${labels.map((name) => ` ${classifier.labels.indexOf(name)}`).join('')}` : '';
+    return `| ${exit.block} ${REASONS.indexOf(exit.reason)} ${classifier.labels.indexOf(label)} ${windows} ${floats}${answered}`;
   });
   return { kernels: classifier.info.kernels, output };
 }

@@ -171,6 +171,7 @@ int main(int count, char** arguments) {
     std::unique_ptr<beex::Classifier> classifier;
     const beex::Error error = beex::Classifier::load(std::move(pack), kernels, classifier);
     if (!error.ok()) return fail(path, error.message);
+    if (classifier->pack().config.task == beex::Task::kFeatures) return fail(path, "it has no classes: there are no exits to measure");
     const std::vector<Input> inputs =
         texts != nullptr ? read_inputs(texts, classifier->pack().config.inputs == 2) : std::vector<Input>();
     if (texts != nullptr && inputs.empty()) return fail(texts, "no texts");

@@ -4,7 +4,8 @@
 //
 // Each line of input is a text, or "a<TAB>b" for a pack for pairs. Each line of output is, for every window and exit with the rule
 // off, "window.exit:" and the logits, then "|" and the answer under the pack's own rule: exit block, reason, label, windows,
-// probabilities. Floats are 8 hexadecimal digits. The kernels' name goes to stderr.
+// probabilities, and for a multi-label pack ";" and the answer's labels. A pack of features gives "|" and the text's vector. Floats are
+// 8 hexadecimal digits. The kernels' name goes to stderr.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -36,6 +37,25 @@ beex::Error classify(beex::Classifier& classifier, const std::string& line, cons
   return classifier.classify_pair(line.substr(0, tab), tab == std::string::npos ? "" : line.substr(tab + 1), rule, result);
 }
 
+void print_answer(beex::Classifier& classifier, const std::string& line) {
+  beex::Result result;
+  classifier.observe(beex::ExitObserver{print_exit, nullptr});
+  classify(classifier, line, {}, result);
+  classifier.observe(beex::ExitObserver{});
+  classify(classifier, line, classifier.pack().exit_rule, result);
+  std::printf("| %u %u %u %u", result.exit_block, static_cast<unsigned>(result.exit_reason), result.label, result.windows);
+  print_floats(result.probabilities);
+  if (classifier.pack().config.task == beex::Task::kMultiLabel) std::printf(" ;");
+  for (const std::uint32_t label : result.labels) std::printf(" %u", label);
+}
+
+void print_vector(beex::Classifier& classifier, const std::string& line) {
+  std::span<const float> vector;
+  classifier.embed(line, vector);
+  std::printf("|");
+  print_floats(vector);
+}
+
 }  // namespace
 
 int main(int count, char** arguments) {
@@ -65,14 +85,9 @@ int main(int count, char** arguments) {
   }
   std::fprintf(stderr, "kernels: %s\n", classifier->kernels());
   std::string line;
+  const bool features = classifier->pack().config.task == beex::Task::kFeatures;
   while (beex::test::read_line(stdin, line)) {
-    beex::Result result;
-    classifier->observe(beex::ExitObserver{print_exit, nullptr});
-    classify(*classifier, line, {}, result);
-    classifier->observe(beex::ExitObserver{});
-    classify(*classifier, line, classifier->pack().exit_rule, result);
-    std::printf("| %u %u %u %u", result.exit_block, static_cast<unsigned>(result.exit_reason), result.label, result.windows);
-    print_floats(result.probabilities);
+    (features ? print_vector : print_answer)(*classifier, line);
     std::printf("\n");
   }
   return 0;

@@ -1,4 +1,4 @@
-"""The engine against the simulation, from the text on: every exit's logits and every answer, as bits.
+"""The engine against the simulation, from the text on: every exit's logits, every answer and every vector, as bits.
 
 BEEX_TEXTS=FILE takes other texts than the repository's sentences, one a line.
 """
@@ -24,6 +24,8 @@ def words(values) -> str:
 
 def simulated(simulator: Simulator, text: str) -> str:
     """The line that tests/tools/logits.cpp prints for `text`."""
+    if simulator.task == "features":
+        return f"|{words(simulator.embed(text))}"
     line = ""
     windows = simulator.encoder.windows(simulator.encoder.tokens([text])[0], simulator.pack.config["max_tokens"])
     for window, ids in enumerate(windows):
@@ -31,10 +33,14 @@ def simulated(simulator: Simulator, text: str) -> str:
             line += f"{window}.{exit}:{words(logits)} "
     outcome = simulator.classify(text)
     head = f"| {outcome.exit_block} {REASONS.index(outcome.reason)} {outcome.label} {outcome.windows}"
-    return line + head + words(outcome.probabilities)
+    labels = " ;" + "".join(f" {label}" for label in outcome.labels) if simulator.multi_label else ""
+    return line + head + words(outcome.probabilities) + labels
 
 
-@pytest.mark.parametrize("pack", ["model_pack/golden/tiny_open.beex", "model_pack/packs/sentiment.beex"])
+PACKS = [f"golden/tiny_{name}" for name in ("open", "rectified", "multilabel", "features")] + ["packs/sentiment"]
+
+
+@pytest.mark.parametrize("pack", [f"model_pack/{pack}.beex" for pack in PACKS])
 def test_engine_and_simulation_agree_on_every_bit(pack):
     assert TOOL.is_file(), "build the native preset first: scripts/test native"
     with open(TEXTS, encoding="utf-8") as file:

@@ -1,12 +1,14 @@
-"""The reference arithmetic: accuracy of its functions, order of its sums, exit rules, windows."""
+"""The reference arithmetic: accuracy of its functions, order of its sums, exit rules, windows, n-grams, labels, vectors."""
 
 import numpy as np
 import pytest
 
-from beex_train import simulate
+from beex_train import ngrams, simulate
 from beex_train.golden import TEXTS
-from beex_train.pack import ExitRule
+from beex_train.pack import ExitRule, PackFile, replace_sections, unpack_few_bits
+from beex_train.simulate import Simulator
 from beex_train.tokenizer import Encoder, train_vocabulary
+from conftest import ROOT
 
 f32 = np.float32
 
@@ -80,3 +82,64 @@ def test_pairs_lose_tokens_from_the_longer_text():
     ids, segments, truncated = encoder.pair([5] * 20, [6] * 4, 16)
     assert truncated and len(ids) == len(segments) == 16
     assert ids.count(6) == 4 and ids.count(5) == 9 and segments.count(1) == 5
+
+
+def golden(name: str, **changes: np.ndarray) -> Simulator:
+    """A tiny pack, with other bytes in some sections ("." of a name as "_")."""
+    data = (ROOT / "model_pack" / "golden" / f"{name}.beex").read_bytes()
+    return Simulator(PackFile(replace_sections(data, {key.replace("_", ".", 1): value.tobytes() for key, value in changes.items()})))
+
+
+def first_exit(simulator: Simulator, ids: list[int]) -> np.ndarray:
+    return next(simulator.exits(ids))[0]
+
+
+@pytest.mark.parametrize("name,classes", [("tiny_rectified", [1, 2]), ("tiny_multilabel", [0, 1, 2, 3, 4])])
+def test_ngrams_add_the_mean_of_their_rows(name, classes):
+    simulator = golden(name)
+    config = simulator.pack.config
+    ids = [simulator.encoder.cls_id, 7, 9, 7, simulator.encoder.sep_id]
+    added = first_exit(simulator, ids) - first_exit(golden(name, ngram_scale=np.zeros(len(classes), np.float32)), ids)
+    rows = unpack_few_bits(simulator.pack.raw("ngram.rows"), config["ngram_buckets"], len(classes), config["ngram_bits"])
+    found = ngrams.buckets(ids, config["ngram_longest"], config["ngram_buckets"])
+    total = (rows[found] - 2 ** (config["ngram_bits"] - 1)).sum(0)
+    expected = np.zeros(config["classes"])
+    expected[classes] = total * simulator.ngram_scale / np.sqrt(len(found))
+    assert np.abs(added - expected).max() < 1e-5 and np.abs(expected[classes]).min() > 0
+
+
+def test_multi_label_probabilities_and_entropy():
+    simulator = golden("tiny_multilabel")
+    for i, (logits, probabilities, entropy) in enumerate(simulator.exits([simulator.encoder.cls_id, 5, 6, simulator.encoder.sep_id])):
+        p = 1 / (1 + np.exp(-logits.astype(np.float64) * simulator.inverse_temperature[i]))
+        assert np.abs(probabilities - p).max() < 1e-6
+        assert abs(entropy - -(p * np.log2(p) + (1 - p) * np.log2(1 - p)).mean()) < 1e-6
+
+
+def test_labels_are_those_above_their_thresholds():
+    text = "a charming journey"
+    p = golden("tiny_multilabel").classify(text).probabilities
+    order = np.argsort(-p).tolist()
+    below = np.nextafter(p, f32(0))
+    assert golden("tiny_multilabel", threshold_by_label=below).classify(text).labels == order
+    assert golden("tiny_multilabel", threshold_by_label=p).classify(text).labels == []
+    some = np.where(np.arange(5) == order[1], p, below)
+    assert golden("tiny_multilabel", threshold_by_label=some).classify(text).labels == [c for c in order if c != order[1]]
+    assert golden("tiny_open").classify(text).labels == []
+
+
+def test_confidence_of_labels_is_that_of_the_least_decided_one():
+    rule = ExitRule("probability", 0.75)
+    for probabilities, stops in (([0.9, 0.1, 0.8], True), ([0.0, 0.1, 0.2], True), ([0.9, 0.3, 0.8], False), ([0.9, 0.75, 0.8], False)):
+        reason = simulate.decide(rule, 0, 1, f32(1), np.array(probabilities, f32), {}, multi_label=True)
+        assert (reason == "probability") == stops, probabilities
+
+
+def test_vectors_have_unit_length_and_features_have_no_classes():
+    simulator = golden("tiny_features")
+    for text in TEXTS:
+        assert abs(np.linalg.norm(simulator.embed(text).astype(np.float64)) - 1) < 1e-6
+    with pytest.raises(ValueError, match="no classes"):
+        simulator.classify("a")
+    with pytest.raises(ValueError, match="pairs"):
+        golden("tiny_bounded").embed("a")
