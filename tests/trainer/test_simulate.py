@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from beex_train import ngrams, simulate
-from beex_train.golden import TEXTS
+from beex_train.golden import TEXTS, write_golden
 from beex_train.pack import ExitRule, PackFile, replace_sections, unpack_few_bits
 from beex_train.simulate import Simulator
 from beex_train.tokenizer import Encoder, train_vocabulary
@@ -82,6 +82,13 @@ def test_pairs_lose_tokens_from_the_longer_text():
     ids, segments, truncated = encoder.pair([5] * 20, [6] * 4, 16)
     assert truncated and len(ids) == len(segments) == 16
     assert ids.count(6) == 4 and ids.count(5) == 9 and segments.count(1) == 5
+
+
+@pytest.mark.parametrize("name", ["tiny_rectified", "tiny_multilabel", "tiny_features"])
+def test_committed_golden_vectors_are_those_of_the_simulation(name, tmp_path):
+    folder = ROOT / "model_pack" / "golden"
+    write_golden((folder / f"{name}.beex").read_bytes(), TEXTS, tmp_path / "again.golden")
+    assert (tmp_path / "again.golden").read_bytes() == (folder / f"{name}.golden").read_bytes()
 
 
 def golden(name: str, **changes: np.ndarray) -> Simulator:
