@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -31,23 +32,25 @@ struct Text {
 
 Text text_of(std::string_view text) { return {address_of(text.data()), static_cast<std::uint32_t>(text.size())}; }
 
-// What the last classification gave; `ANSWER` in engine.ts. Probabilities and logits are addresses of f32[classes].
+// What the last classification gave; `Answer` in engine.ts. Probabilities and logits are addresses of f32[classes], labels that of
+// u32[label_count].
 struct Answer {
   std::uint32_t label, exit_block, exit_reason, tokens, windows, truncated;
-  Address probabilities, logits;
+  Address probabilities, logits, labels;
+  std::uint32_t label_count;
 };
-static_assert(sizeof(Answer) == 8 * 4);
+static_assert(sizeof(Answer) == 10 * 4);
 
-// What a loaded pack is; `FACTS` in engine.ts.
+// What a loaded pack is; `Facts` in engine.ts.
 struct Facts {
-  std::uint32_t inputs, classes, vocabulary_size, hidden_size, blocks, heads, slfn_size, max_tokens, embedding_bits;
+  std::uint32_t inputs, task, classes, vocabulary_size, hidden_size, blocks, heads, slfn_size, max_tokens, embedding_bits;
   std::uint32_t position_bits, slfn_form, pooling, fold_case, memory;
   std::uint32_t rule_kind;
   float rule_threshold, rule_certain, rule_uncertain;
   std::uint32_t rule_first_exit, rule_keep_lower_entropy;
   Text labels, metadata, kernels;
 };
-static_assert(sizeof(Facts) == 26 * 4);
+static_assert(sizeof(Facts) == 27 * 4);
 
 class Engine {
  public:
@@ -80,6 +83,16 @@ class Engine {
     return finish(result);
   }
 
+  // Turns the first `size` bytes of the input into a vector. Needs a successful `load`. Returns a Status; once it is 0, `vector` is the
+  // address of f32[hidden_size], which holds until the next call.
+  std::uint32_t embed(std::uint32_t size) {
+    std::span<const float> vector;
+    error_ = classifier_->embed(input(0, size), vector);
+    vector_ = address_of(vector.data());
+    return status();
+  }
+  Address vector() const { return vector_; }
+
   // Fixed addresses for the life of the engine. The message ends with a zero byte.
   Address message() const { return address_of(error_.message); }
   Address facts() const { return address_of(&facts_); }
@@ -101,7 +114,8 @@ class Engine {
   std::uint32_t finish(const beex::Result& result) {
     if (error_.ok()) {
       answer_ = {result.label, result.exit_block, static_cast<std::uint32_t>(result.exit_reason), result.tokens, result.windows,
-                 result.truncated, address_of(result.probabilities.data()), address_of(result.logits.data())};
+                 result.truncated, address_of(result.probabilities.data()), address_of(result.logits.data()),
+                 address_of(result.labels.data()), static_cast<std::uint32_t>(result.labels.size())};
     }
     return status();
   }
@@ -110,7 +124,7 @@ class Engine {
     const beex::Pack& pack = classifier_->pack();
     const beex::Config& config = pack.config;
     const beex::ExitRule& rule = pack.exit_rule;
-    facts_ = {config.inputs, config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads,
+    facts_ = {config.inputs, static_cast<std::uint32_t>(config.task), config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads,
               config.slfn_size, config.max_tokens, config.embedding_bits, config.position_bits,
               static_cast<std::uint32_t>(config.slfn_form), static_cast<std::uint32_t>(config.pooling), config.fold_case,
               static_cast<std::uint32_t>(classifier_->memory()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
@@ -123,6 +137,7 @@ class Engine {
   beex::Error error_;
   Facts facts_ = {};
   Answer answer_ = {};
+  Address vector_ = 0;
 };
 
 }  // namespace
@@ -135,6 +150,8 @@ EMSCRIPTEN_BINDINGS(beex) {
       .function("load", &Engine::load)
       .function("classify", &Engine::classify)
       .function("classifyPair", &Engine::classify_pair)
+      .function("embed", &Engine::embed)
+      .function("vector", &Engine::vector)
       .function("message", &Engine::message)
       .function("facts", &Engine::facts)
       .function("answer", &Engine::answer);

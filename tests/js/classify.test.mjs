@@ -3,24 +3,27 @@ import assert from 'node:assert/strict';
 import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { beex, bits, failsWith, packBytes, packPath, root } from './installed.mjs';
+import { beex, bits, edited, failsWith, floatsOf, packBytes, packPath, root } from './installed.mjs';
 
 const { load } = beex;
 const open = await load(packBytes('tiny_open'));
 const pairs = await load(packBytes('tiny_bounded'));
+const multi = await load(packBytes('tiny_multilabel'));
+const features = await load(packBytes('tiny_features'));
 const scalar = { open: await load(packBytes('tiny_open'), { simd: false }), pairs: await load(packBytes('tiny_bounded'), { simd: false }) };
 
 const TEXTS = ['', ' ', 'a', 'a charming and often affecting journey', 'unflinchingly bleak and desperate', 'Don\'t — café, naïve 中文 text!',
   'nul \0 inside', '😀 👩‍👩‍👧‍👦 emoji', 'e\u0301 combining', '\u202eright to left', 'tabs\tand\nlines', 'x'.repeat(500), 'word '.repeat(300)];
 
-// The texts of a golden file with the logits of their last exit, as bits.
+// The texts of a golden file with the logits of their last exit and their vectors, as bits. A pack of features has no logits, one for
+// pairs no vectors.
 function golden(name) {
   const cases = [];
   for (const block of readFileSync(join(root, 'model_pack/golden', `${name}.golden`), 'ascii').split(/^(?=text |pair )/m).slice(1)) {
     const text = (hex) => (hex === '-' ? '' : Buffer.from(hex, 'hex').toString('utf8'));
     const [kind, ...hex] = block.slice(0, block.indexOf('\n')).split(' ');
-    const logits = [...block.matchAll(/^logits \d+ \d+\n(.*)$/gm)].at(-1)[1].split(' ').map((word) => parseInt(word, 16));
-    cases.push({ input: kind === 'text' ? text(hex[0]) : { a: text(hex[0]), b: text(hex[1]) }, logits });
+    const last = (name) => [...block.matchAll(new RegExp(`^${name} \\d+ \\d+\\n(.*)$`, 'gm'))].at(-1)?.[1].split(' ').map((word) => parseInt(word, 16));
+    cases.push({ input: kind === 'text' ? text(hex[0]) : { a: text(hex[0]), b: text(hex[1]) }, logits: last('logits'), vector: last('vector') });
   }
   assert.ok(cases.length > 0, `${name}.golden has no cases`);
   return cases;
@@ -28,13 +31,18 @@ function golden(name) {
 
 const folder = join(root, 'model_pack/golden');
 for (const name of readdirSync(folder).filter((file) => file.endsWith('.golden')).map((file) => file.slice(0, -'.golden'.length))) {
-  test(`${name}: logits are the trainer's, bit for bit, in both engines`, async () => {
+  test(`${name}: logits and vectors are the trainer's, bit for bit, in both engines`, async () => {
     // Vectors of a published pack stand here too, the pack in its own folder.
     const pack = existsSync(packPath(name)) ? packPath(name) : join(root, 'model_pack/packs', `${name}.beex`);
     const engines = [await load(pack), await load(pack, { simd: false })];
     let compared = 0;
-    for (const { input, logits } of golden(name)) {
+    for (const { input, logits, vector } of golden(name)) {
       for (const classifier of engines) {
+        assert.equal(vector === undefined, classifier.info.inputs === 'pair');
+        assert.equal(logits === undefined, classifier.info.task === 'features');
+        if (vector) assert.deepEqual(bits(classifier.embed(input)), vector, JSON.stringify(input));
+        if (vector) compared++;
+        if (!logits) continue;
         const result = classifier.classify(input, { exit: 'off' });
         if (result.windows > 1) continue; // golden files have the first window, the result the last one
         assert.deepEqual(bits(result.logits), logits, JSON.stringify(input));
@@ -60,6 +68,7 @@ test('the engines really are two, and agree bit for bit', () => {
 test('an answer has the documented shape', () => {
   const result = open.classify('a charming and often affecting journey');
   assert.deepEqual(Object.keys(result), ['label', 'score', 'scores', 'logits', 'exit', 'tokens', 'windows', 'truncated']);
+  assert.deepEqual(Object.keys(multi.classify('a')), ['label', 'score', 'scores', 'labels', 'logits', 'exit', 'tokens', 'windows', 'truncated']);
   assert.deepEqual(Object.keys(result.scores), open.labels);
   assert.equal(result.score, Math.max(...Object.values(result.scores)));
   assert.equal(result.score, result.scores[result.label]);
@@ -70,9 +79,66 @@ test('an answer has the documented shape', () => {
   assert.equal(result.truncated, false);
 });
 
+test('a multi-label answer has the labels above their thresholds, best first', async () => {
+  const names = ['joy', 'fear', 'anger', 'surprise', 'other'];
+  const thresholds = floatsOf(packBytes('tiny_multilabel'), 'threshold.by_label');
+  const sizes = new Set();
+  for (const text of [...TEXTS, ...TEXTS.join(' ').split(' ')]) {
+    const { label, score, scores, labels } = multi.classify(text, { exit: 'off' });
+    const above = names.filter((name, index) => scores[name] > thresholds[index]).sort((a, b) => scores[b] - scores[a]);
+    assert.deepEqual(labels, above, text);
+    assert.equal(score, Math.max(...Object.values(scores)));
+    assert.equal(scores[label], score);
+    sizes.add(labels.length);
+  }
+  assert.ok(sizes.size >= 2, `only answers of ${[...sizes]} labels`);
+  // With thresholds that nothing reaches there is no label, though one is still the likeliest.
+  const strict = await load(edited(packBytes('tiny_multilabel'), (view, section) => {
+    const { offset } = section('threshold.by_label');
+    names.forEach((_, index) => view.setFloat32(offset + 4 * index, 0.99999, true));
+  }));
+  const none = strict.classify('a charming journey');
+  assert.deepEqual(none.labels, []);
+  assert.ok(names.includes(none.label));
+  assert.equal('labels' in open.classify('a'), false);
+});
+
+test('a probability rule asks every label of a multi-label pack', () => {
+  const { scores } = multi.classify('a charming journey', { exit: 'probability:0' });
+  const least = Math.min(...Object.values(scores).map((p) => Math.max(p, 1 - p)));
+  const at = (threshold) => multi.classify('a charming journey', { exit: `probability:${threshold}` }).exit.block;
+  assert.equal(at((least - 0.001).toFixed(6)), 0);
+  assert.notEqual(at((least + 0.001).toFixed(6)), 0);
+});
+
+test('embed gives vectors of unit length, of packs with classes and without', () => {
+  for (const classifier of [features, open, multi]) {
+    const vectors = classifier.embed(TEXTS);
+    assert.equal(vectors.length, TEXTS.length);
+    vectors.forEach((vector, index) => {
+      assert.ok(vector instanceof Float32Array);
+      assert.equal(vector.length, classifier.info.hiddenSize);
+      assert.ok(Math.abs(vector.reduce((sum, value) => sum + value * value, 0) - 1) < 1e-5);
+      assert.deepEqual(bits(vector), bits(classifier.embed(TEXTS[index])));
+    });
+  }
+  assert.deepEqual(features.embed([]), []);
+  assert.notDeepEqual(bits(features.embed('bleak')), bits(features.embed('charming')));
+  assert.deepEqual(bits(features.embed('\ud800x')), bits(features.embed('\ufffdx')));
+});
+
+test('a vector stays as it was when the classifier goes on', () => {
+  const first = features.embed('bleak');
+  const before = bits(first);
+  features.embed('charming '.repeat(50_000)); // memory grows
+  assert.deepEqual(bits(first), before);
+});
+
 test('lists give what single calls give, in order', () => {
-  assert.deepEqual(open.classify(TEXTS), TEXTS.map((text) => open.classify(text)));
-  assert.deepEqual(open.classify([]), []);
+  for (const classifier of [open, multi]) {
+    assert.deepEqual(classifier.classify(TEXTS), TEXTS.map((text) => classifier.classify(text)));
+    assert.deepEqual(classifier.classify([]), []);
+  }
   const pair = { a: 'one', b: 'two' };
   assert.deepEqual(pairs.classify([pair, pair]), [pairs.classify(pair), pairs.classify(pair)]);
 });
@@ -147,12 +213,16 @@ test('both texts of a pair count, in their order', () => {
 test('info says what the pack is', () => {
   const { metadata, packBytes: size, ...info } = open.info;
   assert.deepEqual(info, {
-    inputs: 'text', blocks: 2, hiddenSize: 64, heads: 4, vocabularySize: info.vocabularySize, maxTokens: 16, kernels: 'simd128',
+    inputs: 'text', task: 'single-label', blocks: 2, hiddenSize: 64, heads: 4, vocabularySize: info.vocabularySize, maxTokens: 16, kernels: 'simd128',
     exitRule: { kind: 'fractional', threshold: 0.02, certain: 0.05, uncertain: 0.9, first: 0, keepLowerEntropy: false },
   });
   assert.equal(metadata.name, 'tiny open');
   assert.equal(size, packBytes('tiny_open').length);
   assert.equal(pairs.info.inputs, 'pair');
+  assert.equal(multi.info.task, 'multi-label');
+  assert.equal(features.info.task, 'features');
+  assert.deepEqual(features.labels, []);
+  assert.equal(features.info.exitRule, undefined);
   assert.deepEqual(open.labels, ['joy', 'fear', 'other']);
 });
 
@@ -166,6 +236,16 @@ test('wrong calls say what is wrong', async () => {
   assert.match((await failsWith('invalid-argument', () => open.classify('x', null))).message, /null/);
   assert.match((await failsWith('wrong-input', () => open.classify({ a: 'x', b: 'y' }))).message, /single texts/);
   assert.match((await failsWith('wrong-input', () => pairs.classify('x'))).message, /compares two/);
+  for (const input of ['x', [], ['x'], { a: 'x', b: 'y' }]) {
+    assert.match((await failsWith('wrong-input', () => features.classify(input))).message, /no classes.*Use embed\(\)/);
+  }
+  for (const input of ['x', [], { a: 'x', b: 'y' }]) {
+    assert.match((await failsWith('wrong-input', () => pairs.embed(input))).message, /only a pack for single texts/);
+  }
+  for (const [input, what] of [[5, /the number 5/], [undefined, /undefined/], [null, /null/], [{ a: 'x', b: 'y' }, /an object/], [['x', 5], /Input 1 is the number 5/],
+    [[['x']], /Input 0 is an object \(Array\)/]]) {
+    assert.match((await failsWith('invalid-argument', () => features.embed(input))).message, what);
+  }
   for (const topK of [0, -1, 1.5, '2', NaN]) await failsWith('invalid-argument', () => open.classify('x', { topK }));
   for (const exit of ['', 'often', 'entropy', 'entropy:', 'entropy:x', 'entropy:-1', 'patience:1.5', 'patience:0', 'off:1', 'entropy:0.5,often=1',
     'fractional:0.1,first=0.5', 'entropy:1e99', 5, null, {}, { kind: 'entropy' }, { kind: 'off', threshold: 1 }, { kind: 'entropy', threshold: NaN },
@@ -179,6 +259,7 @@ test('a text beyond all memory is refused, and the classifier goes on', async ()
   const before = open.classify('bleak');
   const error = await failsWith('out-of-memory', () => open.classify('x'.repeat(200_000_000)));
   assert.match(error.message, /200000000 characters/);
+  await failsWith('out-of-memory', () => open.embed('x'.repeat(200_000_000)));
   assert.deepEqual(open.classify('bleak'), before);
 });
 
@@ -189,6 +270,7 @@ test('dispose ends a classifier', async () => {
   classifier.dispose();
   await failsWith('disposed', () => classifier.classify('x'));
   await failsWith('disposed', () => classifier.memory());
+  await failsWith('disposed', () => classifier.embed('x'));
   const another = await load(packPath('tiny_open'));
   another[Symbol.dispose]();
   await failsWith('disposed', () => another.classify('x'));

@@ -6,10 +6,12 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { beex, cli, packBytes, packPath, project, run } from './installed.mjs';
+import { beex, cli, edited, packBytes, packPath, project, run } from './installed.mjs';
 
 const open = packPath('tiny_open');
 const pairs = packPath('tiny_bounded');
+const multi = packPath('tiny_multilabel');
+const features = packPath('tiny_features');
 const classifier = await beex.load(packBytes('tiny_open'));
 const folder = mkdtempSync(join(tmpdir(), 'beex-cli-'));
 after(() => rmSync(folder, { recursive: true }));
@@ -63,6 +65,56 @@ test('tsv: label, score, exit block and text', async () => {
   const [label, score, block, text] = out.trimEnd().split('\t');
   const expected = classifier.classify('a charming journey', { exit: 'off' });
   assert.deepEqual([label, Math.fround(Number(score)), block, text], [expected.label, expected.score, '2', 'a charming journey']);
+});
+
+test('multi-label: all labels of an answer in every format, or none', async () => {
+  const tagger = await beex.load(packBytes('tiny_multilabel'));
+  const strict = join(folder, 'strict.beex'); // nothing reaches its thresholds
+  writeFileSync(strict, edited(packBytes('tiny_multilabel'), (view, section) => {
+    for (let index = 0; index < 5; index++) view.setFloat32(section('threshold.by_label').offset + 4 * index, 0.99999, true);
+  }));
+  const percent = (score) => `${(100 * score).toFixed(1)} %`;
+  const input = TEXTS.join('\n');
+  const [text, jsonl, tsv] = await Promise.all(['text', 'jsonl', 'tsv'].map(async (format) =>
+    (await succeeds(['classify', '--pack', multi, '--format', format], input)).trimEnd().split('\n')));
+  let several = 0;
+  TEXTS.forEach((each, index) => {
+    const { label, score, scores, labels } = tagger.classify(each);
+    assert.equal(text[index], `${labels.map((name) => `${name} ${percent(scores[name])}`).join(', ') || '–'}  ${each}`);
+    const parsed = JSON.parse(jsonl[index]);
+    assert.deepEqual(Object.keys(parsed), ['label', 'score', 'scores', 'labels', 'exit']);
+    assert.deepEqual([parsed.label, parsed.labels], [label, labels]);
+    const row = tsv[index].split('\t');
+    assert.deepEqual([row[0], Math.fround(Number(row[1])), row[3] ?? ''], [labels.join('|'), score, each]);
+    several += labels.length > 1 ? 1 : 0;
+  });
+  assert.ok(several > 0);
+  assert.equal(await succeeds(['classify', '--pack', strict], 'bleak'), '–  bleak\n');
+  assert.match(await succeeds(['classify', '--pack', strict, '--format', 'tsv'], 'bleak'), /^\t0\.\d+\t\d\tbleak\n$/);
+  assert.match(await succeeds(['classify', '--pack', strict, '--top-k', '2'], 'bleak'), /^\w+ \d+\.\d %, \w+ \d+\.\d %  bleak\n$/);
+});
+
+test('embed: one JSON array a line, with the shortest digits that are the same float', async () => {
+  const embedder = await beex.load(packBytes('tiny_features'));
+  const lines = (await succeeds(['embed', '--pack', features], `${TEXTS.join('\n')}\n`)).trimEnd().split('\n');
+  assert.equal(lines.length, TEXTS.length);
+  TEXTS.forEach((text, index) => {
+    const parsed = JSON.parse(lines[index]);
+    assert.deepEqual(Object.keys(parsed), ['embedding']);
+    assert.deepEqual(parsed.embedding.map(Math.fround), Array.from(embedder.embed(text)));
+  });
+  const json = TEXTS.map((text) => JSON.stringify({ text })).join('\n');
+  assert.equal(await succeeds(['embed', '--pack', features, '--input-format', 'jsonl'], json), `${lines.join('\n')}\n`);
+  assert.equal(await succeeds(['embed', '--pack', features], ''), '');
+  assert.equal(JSON.parse(await succeeds(['embed', '--pack', open], 'bleak')).embedding.length, 64);
+
+  assert.match((await fails(1, ['embed', '--pack', pairs], 'a\tb')).stderr, /only a pack for single texts/);
+  assert.match((await fails(1, ['classify', '--pack', features], 'a')).stderr, /no classes: use beex embed/);
+  assert.match((await fails(1, ['embed', '--pack', features, '--input-format', 'jsonl'], '{"a":"x","b":"y"}')).stderr, /line 1: expected \{"text"/);
+  for (const args of [['--format', 'tsv'], ['--exit', 'off'], ['--top-k', '2'], ['a text'], ['--input-format', 'csv']]) {
+    await fails(2, ['embed', '--pack', features, ...args], 'a');
+  }
+  await fails(2, ['embed'], 'a');
 });
 
 test('--exit and --top-k', async () => {
@@ -164,11 +216,13 @@ test('wrong usage is status 2, failures are status 1', async () => {
 
 test('info, help and version', async () => {
   const info = await succeeds(['info', open]);
-  for (const part of [/^name +tiny open$/m, /^labels +joy, fear, other$/m, /^takes +one text$/m, /^network +2 blocks, hidden size 64/m,
+  for (const part of [/^name +tiny open$/m, /^task +single-label$/m, /^labels +joy, fear, other$/m, /^takes +one text$/m, /^network +2 blocks, hidden size 64/m,
     /^exit rule +fractional:0\.02,certain=0\.05,uncertain=0\.9$/m, /^integrity +sha256-[A-Za-z0-9+/]{43}=$/m, /^description +random weights, for tests$/m]) {
     assert.match(info, part);
   }
   assert.match(await succeeds(['info', pairs]), /^takes +two texts$/m);
+  assert.match(await succeeds(['info', multi]), /^task +multi-label$/m);
+  assert.match(await succeeds(['info', features]), /^task +features\nlabels +none$/m);
   assert.match(await succeeds(['--help']), /^Usage:/);
   assert.match(await succeeds(['--version']), /^\d+\.\d+\.\d+\n$/);
 });

@@ -56,6 +56,16 @@ export function run(command, args, { input = '', ...options } = {}) {
 
 export const cli = (args, input, options) => run(process.execPath, [join(project, 'node_modules/.bin/beex'), ...args], { input, ...options });
 
+// The floats of a pack's section.
+export function floatsOf(pack, name) {
+  let found;
+  edited(pack, (view, section) => {
+    const { offset, length } = section(name);
+    found = new Float32Array(view.buffer.slice(offset, offset + length));
+  });
+  return found;
+}
+
 // CRC-32 as in FORMAT.md, to make packs that are wrong behind a right checksum.
 export function crc32(bytes) {
   let crc = ~0;

@@ -86,6 +86,10 @@ const label: 'spam' | 'ham' = one.label;
 const score: number = one.scores.spam;
 const many: Classification<'spam' | 'ham'>[] = classifier.classify(['a', { a: 'b', b: 'c' }] as const);
 const best: { label: 'spam' | 'ham'; score: number } | undefined = classifier.classify('x', { topK: 2 }).top[0];
+const found: ('spam' | 'ham')[] | undefined = one.labels;
+const task: 'single-label' | 'multi-label' | 'features' = classifier.info.task;
+const vector: Float32Array = classifier.embed('text');
+const vectors: Float32Array[] = classifier.embed(['a', 'b'] as const);
 const rule: ExitRule = { kind: 'entropy', threshold: 0.3 };
 classifier.classify({ a: 'x', b: 'y' }, { exit: 'fractional:0.05,certain=0.05' });
 classifier.classify('x', { exit: formatExitRule(rule) });
@@ -100,13 +104,15 @@ one.label === 'other';
 classifier.classify('x').top.length;
 // @ts-expect-error: a number is no text
 classifier.classify(5);
+// @ts-expect-error: vectors are of single texts
+classifier.embed({ a: 'b', b: 'c' });
 // @ts-expect-error: no such kind of rule
 classifier.classify('x', { exit: 'often:1' });
 // @ts-expect-error: no such option
 classifier.classify('x', { topN: 1 });
 // @ts-expect-error: classifiers come from load
 new Classifier();
-export { label, score, many, best, code };
+export { label, score, many, best, code, found, task, vector, vectors };
 `;
 
 for (const [module, lib, extra] of [['nodenext', 'es2022,dom', []], ['esnext', 'es2022,dom', ['--moduleResolution', 'bundler']]]) {

@@ -27,8 +27,10 @@ export interface Classification<Label extends string = string> {
   label: Label;
   /** Its calibrated probability. */
   score: number;
-  /** The probability of every label. They sum to 1. */
+  /** The probability of every label. They sum to 1, or are independent of each other in multi-label packs. */
   scores: Record<Label, number>;
+  /** Multi-label packs only: all labels whose probability is above the pack's threshold for them, best first. There may be none. */
+  labels?: Label[];
   /** The likeliest labels, best first; with the option `topK`. */
   top?: LabelScore<Label>[];
   /** Before temperature and softmax, in the order of `labels`. Of the last window of a long text. */
@@ -56,6 +58,8 @@ export interface PackInfo {
   readonly metadata: Readonly<Record<string, unknown>>;
   /** What `classify` takes: a text or a pair of texts. */
   readonly inputs: 'text' | 'pair';
+  /** What the pack answers: one label, any number of labels, or (`features`) nothing but the vectors of `embed`. */
+  readonly task: 'single-label' | 'multi-label' | 'features';
   readonly blocks: number;
   readonly hiddenSize: number;
   readonly heads: number;
@@ -82,7 +86,7 @@ export interface Memory {
  * the classifier is disposed of, or forgotten.
  */
 export class Classifier<Label extends string = string> {
-  /** The labels in the order of `logits`. */
+  /** The labels in the order of `logits`; none in packs of features. */
   readonly labels: readonly Label[];
   readonly info: PackInfo;
   readonly #defaultRule: RuleWords;
@@ -97,6 +101,7 @@ export class Classifier<Label extends string = string> {
     this.info = Object.freeze({
       metadata: parseMetadata(facts.metadata),
       inputs: facts.inputs === 2 ? 'pair' : 'text',
+      task: facts.task,
       blocks: facts.blocks,
       hiddenSize: facts.hiddenSize,
       heads: facts.heads,
@@ -126,6 +131,9 @@ export class Classifier<Label extends string = string> {
     if (typeof options !== 'object' || options === null) {
       throw new BeexError('invalid-argument', `The options are ${describe(options)}, not an object.`);
     }
+    if (this.info.task === 'features') {
+      throw new BeexError('wrong-input', 'This pack has no classes: it turns texts into vectors. Use embed().');
+    }
     const rule = this.#rule(options.exit);
     const { topK } = options;
     if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) {
@@ -134,6 +142,24 @@ export class Classifier<Label extends string = string> {
     return Array.isArray(input)
       ? input.map((each, index) => this.#classify(engine, each, rule, topK, `Input ${index}`))
       : this.#classify(engine, input, rule, topK, 'The input');
+  }
+
+  /**
+   * Turns a text, or each of a list, into a vector of `info.hiddenSize` numbers and of length 1: texts that are alike get vectors
+   * whose dot product is large. All blocks run. Takes any pack for single texts; one of features is made for it.
+   */
+  embed(text: string): Float32Array;
+  embed(texts: readonly string[]): Float32Array[];
+  embed(input: string | readonly string[]): Float32Array | Float32Array[] {
+    const engine = this.#live();
+    if (this.info.inputs === 'pair') {
+      throw new BeexError('wrong-input', 'This pack compares two texts; only a pack for single texts turns a text into a vector.');
+    }
+    const embed = (text: unknown, which: string) => {
+      if (typeof text !== 'string') throw new BeexError('invalid-argument', `${which} is ${describe(text)}; give a string.`);
+      return engine.embed(text);
+    };
+    return Array.isArray(input) ? input.map((each, index) => embed(each, `Input ${index}`)) : embed(input, 'The input');
   }
 
   /** Bytes held now. */
@@ -191,6 +217,7 @@ export class Classifier<Label extends string = string> {
       label: this.labels[answer.label]!,
       score: probabilities[answer.label]!,
       scores: Object.fromEntries(this.labels.map((label, index) => [label, probabilities[index]!])) as Record<Label, number>,
+      ...(this.info.task === 'multi-label' && { labels: Array.from(answer.labels, (index) => this.labels[index]!) }),
       logits: answer.logits,
       exit: { block: answer.exitBlock, of: this.info.blocks, reason: answer.reason },
       tokens: answer.tokens,

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The command line: `beex classify` and `beex info`. Results go to stdout, everything else to stderr.
+// The command line: `beex classify`, `beex embed` and `beex info`. Results go to stdout, everything else to stderr.
 // Exit status: 0 done, 1 something failed (a file, a line of input), 2 wrong usage.
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
-  BeexError, formatExitRule, load, type Classification, type Exit, type RankedClassification, type TextPair,
+  BeexError, formatExitRule, load, type Classification, type Classifier, type Exit, type RankedClassification, type TextPair,
 } from './index.js';
 import { parseExit, shortest } from './exit_rule.js';
 
@@ -16,16 +16,20 @@ declare const __VERSION__: string; // set by build.mjs
 
 const HELP = `Usage:
   beex classify --pack FILE [options]   classify texts, one a line, from stdin or a file
+  beex embed --pack FILE [options]      turn texts into vectors of unit length: {"embedding": [0.1, …]} a line
   beex info FILE                        what a pack is
   beex --help | --version
 
-Options of classify:
+Options of classify and embed:
   --input FILE            read this file instead of stdin
   --input-format FORMAT   text   one text a line; for packs of pairs, two texts with a tab between them (default)
                           jsonl  one JSON object a line: {"text": "…"} or {"a": "…", "b": "…"}
-  --format FORMAT         text   label, percent and text (default)
-                          jsonl  one JSON object a line: label, score, scores, exit
-                          tsv    label, score, exit block and text, with tabs between them
+
+Options of classify:
+  --format FORMAT         text   label, percent and text (default); every label of a multi-label answer, – when it has none
+                          jsonl  one JSON object a line: label, score, scores, labels of a multi-label answer, exit
+                          tsv    label, score, exit block and text, with tabs between them; labels of a multi-label answer
+                                 with | between them, and the score of the likeliest label
   --exit RULE             default  the pack's own rule (default)
                           off      run every block
                           fractional:0.05  entropy:0.3  patience:2  probability:0.95
@@ -48,6 +52,9 @@ async function main(args: string[]): Promise<void> {
   if (command === 'classify') {
     if (rest.length > 0) throw new UsageError(`classify takes its texts from stdin or --input, not from "${rest[0]}"`);
     await classify(values);
+  } else if (command === 'embed') {
+    if (rest.length > 0) throw new UsageError(`embed takes its texts from stdin or --input, not from "${rest[0]}"`);
+    await embed(values);
   } else if (command === 'info') {
     if (rest.length !== 1) throw new UsageError('info takes one pack file');
     await info(rest[0]!);
@@ -67,8 +74,8 @@ function parse(args: string[]) {
         pack: { type: 'string' },
         input: { type: 'string' },
         'input-format': { type: 'string', default: 'text' },
-        format: { type: 'string', default: 'text' },
-        exit: { type: 'string', default: 'default' },
+        format: { type: 'string' },
+        exit: { type: 'string' },
         'top-k': { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
@@ -87,24 +94,46 @@ function oneOf<T extends string>(name: string, value: string, allowed: readonly 
 }
 
 async function classify(values: Values): Promise<void> {
-  if (values.pack === undefined) throw new UsageError('--pack FILE is missing');
-  const format = oneOf('format', values.format, ['text', 'jsonl', 'tsv']);
-  const inputFormat = oneOf('input-format', values['input-format'], ['text', 'jsonl']);
+  const format = oneOf('format', values.format ?? 'text', ['text', 'jsonl', 'tsv']);
   const topK = values['top-k'] === undefined ? undefined : Number(values['top-k']);
   if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) {
     throw new UsageError(`--top-k is "${values['top-k']}"; it is a whole number of at least 1`);
   }
-  const exit = values.exit as Exit;
+  const exit = (values.exit ?? 'default') as Exit;
   try {
     if (exit !== 'default') parseExit(exit);
   } catch (error) {
     throw new UsageError((error as Error).message);
   }
 
-  const classifier = await load(await readFile(values.pack));
   const options = { exit, ...(topK !== undefined && { topK }) };
+  await answerLines(values, (classifier) => {
+    if (classifier.info.task === 'features') throw new Error('this pack has no classes: use beex embed');
+    const write = { text: textWriter(classifier.labels), jsonl: writeJson, tsv: writeTsv }[format];
+    return (input) => write(classifier.classify(input, options), input);
+  });
+}
+
+async function embed(values: Values): Promise<void> {
+  for (const option of ['format', 'exit', 'top-k'] as const) {
+    if (values[option] !== undefined) throw new UsageError(`embed has no option --${option}`);
+  }
+  await answerLines(values, (classifier) => {
+    if (classifier.info.inputs === 'pair') throw new Error('this pack compares two texts; only a pack for single texts turns a text into a vector');
+    return (input) => {
+      if (typeof input !== 'string') throw new Error('expected {"text": "…"}: a vector is of one text');
+      return JSON.stringify({ embedding: Array.from(classifier.embed(input), shortest) });
+    };
+  });
+}
+
+// Loads the pack and writes a line for every line of the input. `prepare` checks that the pack has an answer, and gives what answers.
+async function answerLines(values: Values, prepare: (classifier: Classifier) => (input: Input) => string): Promise<void> {
+  if (values.pack === undefined) throw new UsageError('--pack FILE is missing');
+  const inputFormat = oneOf('input-format', values['input-format'], ['text', 'jsonl']);
+  const classifier = await load(await readFile(values.pack));
   const read = inputFormat === 'jsonl' ? readJson : classifier.info.inputs === 'pair' ? readPair : (line: string) => line;
-  const write = { text: textWriter(classifier.labels), jsonl: writeJson, tsv: writeTsv }[format];
+  const answer = prepare(classifier);
 
   const source = values.input === undefined ? process.stdin : createReadStream(values.input);
   let number = 0;
@@ -113,8 +142,7 @@ async function classify(values: Values): Promise<void> {
     try {
       for (const line of lines) {
         number++;
-        const input = read(line);
-        output += `${write(classifier.classify(input, options), input)}\n`;
+        output += `${answer(read(line))}\n`;
       }
     } catch (error) {
       // What came before the bad line is answered.
@@ -169,26 +197,28 @@ function readJson(line: string): Input {
 }
 
 function writeJson(result: Answered): string {
-  const { label, score, scores, exit, top } = result;
+  const { label, score, scores, labels, exit, top } = result;
   return JSON.stringify({
     label,
     score: shortest(score),
     scores: Object.fromEntries(Object.entries(scores).map(([name, value]) => [name, shortest(value)])),
+    ...(labels && { labels }),
     exit: { block: exit.block, of: exit.of, reason: exit.reason },
     ...(top && { top: top.map((each) => ({ label: each.label, score: shortest(each.score) })) }),
   });
 }
 
 function writeTsv(result: Answered, input: Input): string {
-  return [result.label, shortest(result.score), result.exit.block, ...texts(input)].join('\t');
+  return [result.labels?.join('|') ?? result.label, shortest(result.score), result.exit.block, ...texts(input)].join('\t');
 }
 
 function textWriter(labels: readonly string[]) {
   const width = Math.max(...labels.map((label) => label.length));
   const percent = (score: number) => `${(100 * score).toFixed(1)} %`;
   return (result: Answered, input: Input): string => {
-    const answer = result.top
-      ? result.top.map(({ label, score }) => `${label} ${percent(score)}`).join(', ')
+    const ranked = result.top ?? result.labels?.map((label) => ({ label, score: result.scores[label]! }));
+    const answer = ranked
+      ? ranked.map(({ label, score }) => `${label} ${percent(score)}`).join(', ') || '–'
       : `${result.label.padEnd(width)}  ${percent(result.score).padStart(7)}`;
     return `${answer}  ${texts(input).join(' | ')}`;
   };
@@ -210,7 +240,8 @@ async function info(file: string): Promise<void> {
   const { name, ...about } = info.metadata;
   const rows: [string, string][] = [
     ['name', typeof name === 'string' ? name : basename(file)],
-    ['labels', labels.join(', ')],
+    ['task', info.task],
+    ['labels', labels.length > 0 ? labels.join(', ') : 'none'],
     ['takes', info.inputs === 'pair' ? 'two texts' : 'one text'],
     ['size', `${bytes.length.toLocaleString('en')} bytes; ${classifier.memory().classifier.toLocaleString('en')} in memory`],
     ['integrity', `sha256-${createHash('sha256').update(bytes).digest('base64')}`],

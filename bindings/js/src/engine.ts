@@ -20,6 +20,8 @@ interface RawEngine {
   load(): number;
   classify(size: number, ...rule: RuleArguments): number;
   classifyPair(aSize: number, bSize: number, ...rule: RuleArguments): number;
+  embed(size: number): number;
+  vector(): number;
   message(): number;
   facts(): number;
   answer(): number;
@@ -31,9 +33,15 @@ type RuleArguments = [kind: number, threshold: number, certain: number, uncertai
 const CODES: readonly (BeexErrorCode | undefined)[] = [undefined, 'not-a-pack', 'truncated', 'unsupported-version',
   'unsupported-feature', 'corrupt', 'bad-pack', 'bad-pack', 'out-of-memory', 'wrong-input', 'internal'];
 
+/** In the order of beex::Task. */
+const TASKS = ['single-label', 'multi-label', 'features'] as const;
+/** In the order of beex::SlfnForm. */
+const SLFN_FORMS = ['open', 'bounded', 'rectified'] as const;
+
 /** Facts of a loaded pack, as embind.cpp's `Facts`. */
 export interface Facts {
   inputs: number;
+  task: (typeof TASKS)[number];
   classes: number;
   vocabularySize: number;
   hiddenSize: number;
@@ -43,7 +51,7 @@ export interface Facts {
   maxTokens: number;
   embeddingBits: number;
   positionBits: number;
-  slfnForm: 'open' | 'bounded';
+  slfnForm: (typeof SLFN_FORMS)[number];
   pooling: 'mean' | 'cls';
   foldCase: boolean;
   memory: number;
@@ -63,6 +71,7 @@ export interface Answer {
   truncated: boolean;
   probabilities: Float32Array;
   logits: Float32Array;
+  labels: Uint32Array;
 }
 
 const encoder = new TextEncoder();
@@ -116,7 +125,14 @@ export class Engine {
       truncated: u32[at + 5] !== 0,
       probabilities: floats(u32[at + 6]!),
       logits: floats(u32[at + 7]!),
+      labels: u32.slice(u32[at + 8]! >> 2, (u32[at + 8]! >> 2) + u32[at + 9]!),
     };
+  }
+
+  embed(text: string): Float32Array {
+    this.#check(this.#raw.embed(this.#write(text, undefined)));
+    const begin = this.#raw.vector() >> 2;
+    return this.#module.HEAPF32.slice(begin, begin + this.facts.hiddenSize);
   }
 
   // Encodes `text` at `offset` of the input, where there is room for it and for `next` after it. Returns its size in bytes.
@@ -153,9 +169,9 @@ export class Engine {
       return decoder.decode(u8.slice(begin, begin + word()));
     };
     return {
-      inputs: word(), classes: word(), vocabularySize: word(), hiddenSize: word(), blocks: word(), heads: word(),
+      inputs: word(), task: TASKS[word()]!, classes: word(), vocabularySize: word(), hiddenSize: word(), blocks: word(), heads: word(),
       slfnSize: word(), maxTokens: word(), embeddingBits: word(), positionBits: word(),
-      slfnForm: word() === 0 ? 'open' : 'bounded', pooling: word() === 0 ? 'mean' : 'cls', foldCase: word() !== 0,
+      slfnForm: SLFN_FORMS[word()]!, pooling: word() === 0 ? 'mean' : 'cls', foldCase: word() !== 0,
       memory: word(),
       rule: {
         kind: word(), threshold: float(), certain: float(), uncertain: float(), first: word(), keepLowerEntropy: word() !== 0,

@@ -6,7 +6,7 @@ export interface ExitRule {
    * - `fractional`: entropy fell by less than this share since the exit before (BEExformer)
    * - `entropy`: entropy is below the threshold (DeeBERT)
    * - `patience`: so many exits in a row gave the same label (PABEE)
-   * - `probability`: the best label's probability is above the threshold
+   * - `probability`: the best label's probability is above the threshold; in multi-label packs, that of every label's answer, yes or no
    */
   kind: 'fractional' | 'entropy' | 'patience' | 'probability';
   threshold: number;
