@@ -271,7 +271,7 @@ def hold_out(table: Table, count: int, seed: int) -> tuple[list[int], list[int]]
 
     Sets such as SST-2 hold sentences together with their phrases: a random split would ask on Tuesday what it told on Monday. So only
     texts that are not part of a longer one are held out, and their parts belong to neither side.
-    Labels are held out in proportion to their rows. At most a quarter of the rows is held out, of a tiny table nothing. Every label
+    Labels are held out in proportion to their rows. At most a quarter of the rows is held out (of three rows none). Every label
     stays among the kept rows; where that needs it, a part of a held-out text is kept all the same.
     """
     texts = table.texts if table.texts_b is None else map(" | ".join, table.inputs())
