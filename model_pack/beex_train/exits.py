@@ -1,6 +1,6 @@
-"""What happens at the exits of a trained network: calibration, exit rules and how deep texts go.
+"""What happens at the exits of a trained network: calibration, thresholds, exit rules and how deep texts go.
 
-Logits come as (exits, rows, classes); exit 0 is before the first block.
+Logits come as (exits, rows, classes); exit 0 is before the first block. Targets are 0 and 1, (rows, classes).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Sequence
 import numpy as np
 
 from .pack import ExitRule
+from .report import decide as decide_labels
+from .report import right_rows
 from .simulate import decide
 
 
@@ -22,61 +24,99 @@ def log_softmax(z: np.ndarray) -> np.ndarray:
     return z - np.log(np.exp(z).sum(-1, keepdims=True))
 
 
-def entropy(p: np.ndarray) -> np.ndarray:
-    """Entropy over the last axis as a share of ln(classes)."""
-    return np.maximum(0.0, -(p * np.log(np.maximum(p, 1e-30))).sum(-1) / math.log(p.shape[-1]))
+def probabilities(z: np.ndarray, multi: bool) -> np.ndarray:
+    """Softmax over the last axis, or the sigmoid of each logit."""
+    return 1 / (1 + np.exp(-np.clip(z, -60, 60))) if multi else np.exp(log_softmax(z))
 
 
-def fit_temperatures(logits: np.ndarray, target: Sequence[int]) -> list[float]:
+def entropy(p: np.ndarray, multi: bool) -> np.ndarray:
+    """Entropy over the last axis as a share of ln(classes); of several labels the mean of each one's entropy as a share of ln 2."""
+    plogp = lambda p: -p * np.log(np.maximum(p, 1e-30))
+    if multi:
+        return (plogp(p) + plogp(1 - p)).mean(-1) / math.log(2)
+    return np.maximum(0.0, plogp(p).sum(-1) / math.log(p.shape[-1]))
+
+
+def fit_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> list[float]:
     """One temperature per exit, of least negative log likelihood on held-out rows (temperature scaling, Guo et al. 2017)."""
-    rows = np.arange(logits.shape[1])
-    grid = np.exp(np.linspace(math.log(0.25), math.log(8.0), 281))
-    return [float(grid[np.argmin([-log_softmax(z / t)[rows, target].mean() for t in grid])]) for z in logits]
+    grid = np.exp(np.linspace(math.log(0.25), math.log(8.0), 141))
+
+    def loss(z: np.ndarray) -> float:
+        if multi:
+            return float((np.logaddexp(0, z) - targets * z).mean())
+        return float(-(targets * log_softmax(z)).sum(-1).mean())
+
+    return [float(grid[np.argmin([loss(z / t) for t in grid])]) for z in logits]
 
 
-def calibration_error(probabilities: np.ndarray, target: Sequence[int], bins: int = 15) -> float:
-    """Expected calibration error of the winning label, equal-width bins."""
-    confidence, right = probabilities.max(-1), probabilities.argmax(-1) == np.asarray(target)
-    place = np.minimum((confidence * bins).astype(int), bins - 1)
-    return float(sum(abs(right[place == b].sum() - confidence[place == b].sum()) for b in range(bins)) / len(confidence))
+def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
+    """The threshold of each label of a multi-label task that has the largest F1 on held-out rows; p is (rows, classes)."""
+    grid = np.linspace(0.05, 0.9, 86)
+    out = []
+    for c in range(p.shape[1]):
+        decided = p[:, c, None] > grid
+        hits = (decided & (targets[:, c, None] > 0)).sum(0)
+        f1 = 2 * hits / np.maximum(1, decided.sum(0) + targets[:, c].sum())
+        # The middle of the best ones: the edge of a plateau belongs to chance.
+        best = np.flatnonzero(f1 >= f1.max() - 1e-9)
+        out.append(float(grid[best[len(best) // 2]]) if f1.max() > 0 else 0.5)
+    return out
 
 
 @dataclass
 class Routing:
     """What a rule did on a set of rows."""
 
-    accuracy: float
-    depth: float  # mean share of the blocks that ran
-    exits: list[int]  # rows that stopped at exit 0, 1, …
+    right: np.ndarray  # boolean, (rows,)
+    exit: np.ndarray  # where each row stopped, (rows,)
+    answers: np.ndarray  # probabilities given, (rows, classes)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of rows that are right."""
+        return float(self.right.mean())
+
+    def depth(self, blocks: int) -> float:
+        """Mean share of the blocks that ran."""
+        return float(self.exit.mean() / blocks)
 
 
-def route(logits: np.ndarray, temperatures: Sequence[float], rule: ExitRule, target: Sequence[int]) -> Routing:
-    """Apply `rule` to every row."""
-    probabilities = np.exp(log_softmax(logits / np.asarray(temperatures)[:, None, None]))
-    entropies = entropy(probabilities)
-    last = len(logits) - 1
-    stops, right = [0] * (last + 1), 0
-    for row, label in enumerate(target):
-        seen: dict = {}
-        for i in range(last + 1):
-            reason = decide(rule, i, last, entropies[i, row], probabilities[i, row], seen)
-            if reason:
-                answer = i - 1 if reason == "rising" else i
-                right += int(probabilities[answer, row].argmax() == label)
-                stops[i] += 1
-                break
-    rows = len(target)
-    return Routing(right / rows, sum(i * n for i, n in enumerate(stops)) / (rows * last), stops)
+class Exits:
+    """Calibrated exits on a set of rows, ready for rules to be tried on them."""
 
+    def __init__(self, logits: np.ndarray, temperatures: Sequence[float], targets: np.ndarray, thresholds: Sequence[float] | None):
+        self.probabilities = probabilities(logits / np.asarray(temperatures)[:, None, None], thresholds is not None)
+        self.entropies = entropy(self.probabilities, thresholds is not None)
+        self.right = np.stack([right_rows(decide_labels(p, thresholds), targets) for p in self.probabilities])
+        self.thresholds = thresholds
 
-def choose_rule(logits: np.ndarray, temperatures: Sequence[float], target: Sequence[int], allowed_loss: float = 0.0) -> ExitRule:
-    """The fractional rule that runs least at no more than `allowed_loss` below full depth, on held-out rows."""
-    full = route(logits, temperatures, ExitRule(), target).accuracy
-    best, best_key = ExitRule(), (1.0, 0.0)
-    for threshold, certain, uncertain in product((-1.0, 0.0, 0.05, 0.1, 0.2), (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)):
-        rule = ExitRule("fractional", threshold, certain, uncertain)
-        result = route(logits, temperatures, rule, target)
-        key = (result.depth, -result.accuracy)
-        if result.accuracy >= full - allowed_loss and key < best_key:
-            best, best_key = rule, key
-    return best
+    @property
+    def last(self) -> int:
+        """The last exit, which is also the number of blocks."""
+        return len(self.right) - 1
+
+    def route(self, rule: ExitRule) -> Routing:
+        """Apply `rule` to every row."""
+        rows = self.right.shape[1]
+        stopped, answered = np.full(rows, self.last), np.full(rows, self.last)
+        multi = self.thresholds is not None
+        for row in range(rows):
+            seen: dict = {}
+            for i in range(self.last + 1):
+                if reason := decide(rule, i, self.last, self.entropies[i, row], self.probabilities[i, row], seen, multi):
+                    stopped[row], answered[row] = i, i - (reason == "rising")
+                    break
+        every = np.arange(rows)
+        return Routing(self.right[answered, every], stopped, self.probabilities[answered, every])
+
+    def choose_rule(self, allowed_loss: float) -> ExitRule:
+        """The fractional rule that runs least at no more than `allowed_loss` below full depth."""
+        full = self.right[-1].mean()
+        best, best_key = ExitRule(), (self.last + 1.0, 0.0)
+        for threshold, certain, uncertain in product((-1.0, 0.0, 0.05, 0.1, 0.2), (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)):
+            rule = ExitRule("fractional", threshold, certain, uncertain)
+            routed = self.route(rule)
+            key = (float(routed.exit.mean()), -routed.accuracy)
+            if routed.accuracy >= full - allowed_loss and key < best_key:
+                best, best_key = rule, key
+        return best

@@ -8,9 +8,9 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from .binary import BinaryLinear, Quantizer, few_bit_indices, few_bit_scale
+from .binary import BinaryLinear, Quantizer, few_bit_column_indices, few_bit_column_scale, few_bit_indices, few_bit_scale
 from .model import Attention, Block, Classifier
-from .pack import CONFIG_WORDS, ExitRule, PackWriter, json_section, lines_section, pack_bits, pack_few_bits
+from .pack import CONFIG_FIELDS, CONFIG_WORDS, SLFN_FORMS, TASKS, ExitRule, PackWriter, json_section, lines_section, pack_bits, pack_few_bits
 from .tokenizer import Encoder
 
 
@@ -74,18 +74,24 @@ def export(
     metadata: dict[str, Any],
     temperatures: Sequence[float] | None = None,
     rule: ExitRule = ExitRule(),
+    thresholds: Sequence[float] | None = None,
 ) -> bytes:
-    """The pack of a binarized network. Raises ValueError for a float twin."""
+    """The pack of a binarized network; `thresholds` are those of a multi-label task. Raises ValueError for a float twin."""
     config = model.config
     if not config.binary or config.activation_bits > 4:
         raise ValueError("a float twin cannot be exported; train with binary weights")
     writer = PackWriter()
+    values = {
+        "inputs": config.inputs, "task": TASKS.index(config.task), "classes": config.classes, "vocabulary_size": config.vocabulary_size,
+        "hidden_size": config.hidden_size, "blocks": config.blocks, "heads": config.heads, "slfn_size": config.slfn_size,
+        "max_tokens": config.max_tokens, "embedding_bits": config.embedding_bits, "position_bits": config.position_bits,
+        "slfn_form": SLFN_FORMS.index(config.slfn_form), "pooling": int(config.pooling == "cls"), "attention": 0,
+        "normalizer": int(encoder.fold_case), "cls_id": encoder.cls_id, "sep_id": encoder.sep_id, "unk_id": encoder.unk_id,
+        "ngram_buckets": config.ngram_buckets, "ngram_longest": config.ngram_longest if config.ngram_buckets else 0,
+        "ngram_bits": config.ngram_bits if config.ngram_buckets else 0,
+    }  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
-    words[:18] = [
-        config.inputs, 0, config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads, config.slfn_size,
-        config.max_tokens, config.embedding_bits, config.position_bits, int(config.slfn_form == "bounded"), int(config.pooling == "cls"),
-        0, int(encoder.fold_case), encoder.cls_id, encoder.sep_id, encoder.unk_id,
-    ]  # fmt: skip
+    words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
     writer.add("config", words)
     writer.add("metadata", json_section(metadata), required=False)
     writer.add("labels", lines_section(labels))
@@ -109,10 +115,19 @@ def export(
             _add_linear(writer, f"block{i}.gate", block.slfn.gate)
         _add_linear(writer, f"block{i}.content", block.slfn.content)
         writer.add(f"block{i}.slfn.norm", _norm(block.slfn_norm))
+    if model.ngrams is not None:
+        rows = model.ngrams.rows.detach()
+        scale = few_bit_column_scale(rows, config.ngram_bits)
+        writer.add("ngram.rows", pack_few_bits(_array(few_bit_column_indices(rows, scale, config.ngram_bits)), config.ngram_bits))
+        writer.add("ngram.scale", _array(scale))
+    if config.task == "features":
+        return writer.to_bytes()
     for i, head in enumerate(model.exits):
         writer.add(f"exit{i}.weight", _array(head.weight))
         writer.add(f"exit{i}.bias", _array(head.bias))
     temperatures = temperatures if temperatures is not None else [1.0] * len(model.exits)
     writer.add("exit.inverse_temperature", np.array([1 / t for t in temperatures], np.float32))
+    if thresholds is not None:
+        writer.add("threshold.by_label", np.array(thresholds, np.float32))
     writer.add("exit.rule", rule.pack())
     return writer.to_bytes()

@@ -1,312 +1,107 @@
-"""Training: labelled rows (and optional soft labels) to a trained network, and its report."""
+"""`beex-train fit`: labelled rows to a pack and its report."""
 
 from __future__ import annotations
 
-import math
-import random
 import sys
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from . import exits
-from .data import DataError, Table, class_indices, class_names, hold_out
+from . import baseline, exits, report
+from .base import DEFAULT as DEFAULT_BASE
+from .base import Base
+from .data import DataError, Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
 from .export import export
-from .model import Classifier, ModelConfig, soft_routing_loss
+from .inputs import Inputs, all_logits
+from .linear import LinearModel, fit_linear, table_shape
+from .model import Classifier, ModelConfig
 from .pack import ExitRule, PackFile
 from .simulate import Simulator
 from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
+from .train import Plan, Rows, rounds_for, train
 
-
-SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
+CHECKED_ROWS = 64  # dev rows on which the pack's simulation is compared with the trained network
 
 
 @dataclass
 class Settings:
-    """Options of a run; a recipe (TOML) or the command line sets them."""
+    """Options of a run; a recipe (TOML) or the command line sets them. 0 and "auto" mean: decide from the data."""
 
     name: str = "model"
     description: str = ""
     licence: str = ""
     data: str = ""
+    limits: list[str] = field(default_factory=list)  # what people should know before they use the pack
+    base: str = "auto"  # a base encoder's file, "none", or "auto": the one that comes with the trainer, unless keep_case is set
+    blocks: int = 0
+    drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
+    ngrams: bool = True  # the linear model inside
+    ngram_longest: int = 2
+    ngram_bytes: int = 131_072  # most bytes of its table
+    rounds: float = 0.0  # over the training rows
+    activation_bits: int = 0  # the base's, or 4
+    batch_tokens: int = 0
+    learning_rate: float = 0.0
+    token_dropout: float = 0.05
+    dropout: float = 0.1
+    hard_weight: float = 0.5  # of the given label where a row has a soft label too
+    hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
+    allowed_loss: float = 0.002  # of accuracy on held-out rows, for the exit rule's saving
+    most_rows: int = 200_000
+    seed: int = 1
+    float_twin: bool = False
+    # Without a base:
     hidden_size: int = 192
-    blocks: int = 4
     heads: int = 6
     slfn_size: int = 384
     slfn_form: str = "bounded"
     pooling: str = "mean"
     max_tokens: int = 128
     vocabulary_size: int = 8192
-    activation_bits: int = 4
+    keep_case: bool = False  # and accents
     embedding_bits: int = 4
     surrogate: str = "second-order"
-    dropout: float = 0.1
-    token_dropout: float = 0.05
-    epochs: float = 0.0  # 0: see `steps_of`
-    batch_tokens: int = 2048
-    learning_rate: float = 1e-3
-    hard_weight: float = 0.5  # of the given label where a row has a soft label too
-    hold_out: int = 1000  # rows for calibration and exit rule
-    seed: int = 1
     teacher_embeddings: str = ""  # package or folder whose word vectors start the embeddings
-    float_twin: bool = False
 
-    def model(self, classes: int, vocabulary_size: int, inputs: int) -> ModelConfig:
-        """The network that these settings describe."""
-        shared = {k: v for k, v in asdict(self).items() if k in ModelConfig.__dataclass_fields__ and k != "vocabulary_size"}
-        config = ModelConfig(classes=classes, vocabulary_size=vocabulary_size, inputs=inputs, **shared)
+    def load_base(self) -> Base | None:
+        """The base encoder to start from, if any."""
+        if self.base == "none" or (self.base == "auto" and (self.keep_case or not DEFAULT_BASE.exists())):
+            return None
+        return Base.load(DEFAULT_BASE if self.base == "auto" else Path(self.base))
+
+    def model(self, base: Base | None, **data: Any) -> ModelConfig:
+        """The network that these settings describe, for the `data`'s classes, task, inputs and vocabulary."""
+        if base is not None:
+            bits = self.activation_bits or base.config.activation_bits
+            config = base.encoder_config(self.blocks, dropout=self.dropout, activation_bits=bits, **data)
+        else:
+            own = {k: v for k, v in asdict(self).items() if k in ModelConfig.__dataclass_fields__ and k not in data}
+            config = ModelConfig(**{**own, "blocks": self.blocks or 3, "activation_bits": self.activation_bits or 4}, **data)
         return config.float_twin() if self.float_twin else config
 
 
 @dataclass
-class Inputs:
-    """Encoded rows. A long text is several inputs; `row` says whose."""
+class Prepared:
+    """Everything before training."""
 
-    ids: list[list[int]] = field(default_factory=list)
-    segments: list[list[int]] = field(default_factory=list)
-    row: list[int] = field(default_factory=list)
-    windowed: int = 0  # rows that needed more than one window, or a cut pair
-
-    @staticmethod
-    def encode(encoder: Encoder, texts: Sequence[str], texts_b: Sequence[str] | None, max_tokens: int) -> "Inputs":
-        """Encode texts, or pairs, as the engine does."""
-        out = Inputs()
-        tokens = encoder.tokens(texts)
-        tokens_b = encoder.tokens(texts_b) if texts_b is not None else None
-        for row, ids in enumerate(tokens):
-            if tokens_b is not None:
-                pair, segments, truncated = encoder.pair(ids, tokens_b[row], max_tokens)
-                windows, out.windowed = [pair], out.windowed + truncated
-            else:
-                windows, segments = encoder.windows(ids, max_tokens), []
-                out.windowed += len(windows) > 1
-            for window in windows:
-                out.ids.append(window)
-                out.segments.append(segments)
-                out.row.append(row)
-        return out
-
-    @staticmethod
-    def of(encoder: Encoder, table: Table, max_tokens: int) -> "Inputs":
-        """Encode a table's texts or pairs."""
-        return Inputs.encode(encoder, table.texts, table.texts_b, max_tokens)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def batches(self, tokens: int, seed: int | None) -> list[list[int]]:
-        """Groups of inputs of similar length, about `tokens` tokens each with padding; shuffled with `seed`, or by length."""
-        order = list(range(len(self)))
-        generator = random.Random(seed)
-        if seed is not None:
-            generator.shuffle(order)
-            chunk = 4096
-            order = [i for start in range(0, len(order), chunk) for i in sorted(order[start : start + chunk], key=lambda i: len(self.ids[i]))]
-        else:
-            order.sort(key=lambda i: len(self.ids[i]))
-        groups: list[list[int]] = []
-        longest = 0
-        for i in order:
-            longest = max(longest, len(self.ids[i]))
-            if not groups or longest * (len(groups[-1]) + 1) > tokens:
-                groups.append([])
-                longest = len(self.ids[i])
-            groups[-1].append(i)
-        if seed is not None:
-            generator.shuffle(groups)
-        return groups
-
-    def tensors(self, group: Sequence[int], paired: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
-        """ids, mask and segments (None unless paired) of a group, (inputs, longest)."""
-        longest = max(len(self.ids[i]) for i in group)
-        ids = torch.zeros(len(group), longest, dtype=torch.long)
-        mask = torch.zeros(len(group), longest, dtype=torch.bool)
-        segments = torch.zeros(len(group), longest, dtype=torch.long) if paired else None
-        for k, i in enumerate(group):
-            length = len(self.ids[i])
-            ids[k, :length] = torch.tensor(self.ids[i])
-            mask[k, :length] = True
-            if segments is not None:
-                segments[k, :length] = torch.tensor(self.segments[i])
-        return ids.to(device), mask.to(device), segments.to(device) if segments is not None else None
-
-
-@torch.no_grad()
-def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
-    """Logits (exits, rows, classes); several windows of a row are averaged as probabilities and returned as their logarithm."""
-    model.eval()
-    paired, device = model.config.inputs == 2, model.embeddings.token.device
-    each = np.zeros((len(model.exits), len(inputs), model.config.classes), np.float32)
-    for group in inputs.batches(16_384, None):
-        each[:, group] = model(*inputs.tensors(group, paired, device)).float().cpu().numpy()
-    if len(inputs) == rows:
-        return each
-    total = np.zeros((len(model.exits), rows, model.config.classes), np.float64)
-    np.add.at(total, (slice(None), inputs.row), np.exp(exits.log_softmax(each)))
-    return np.log(total / total.sum(-1, keepdims=True)).astype(np.float32)
-
-
-class Progress:
-    """One line: share, loss, dev accuracy, time left. Rewritten in a terminal, printed now and then elsewhere."""
-
-    def __init__(self, total: int, first: int):
-        self.total, self.first, self.started, self.shown = total, first, time.monotonic(), 0.0
-
-    def show(self, step: int, loss: float, dev: str, force: bool = False) -> None:
-        """Report after `step` steps."""
-        now, terminal = time.monotonic(), sys.stderr.isatty()
-        if not force and now - self.shown < (0.5 if terminal else 60):
-            return
-        self.shown = now
-        left = (now - self.started) / max(1, step - self.first) * (self.total - step)
-        line = f"{100 * step / self.total:5.1f} %  loss {loss:.4f}  dev {dev}  {left / 60:.0f} min left"
-        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal and not force else "\n", file=sys.stderr, flush=True)
-
-
-def _parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str, Any]]:
-    latent = {id(layer.weight) for layer in model.binary_layers()}
-    others = [p for p in model.parameters() if id(p) not in latent]
-    # No weight decay anywhere: it would pull latent weights towards the sign's jump, and scales and norms towards zero.
-    return [
-        {"params": [p for p in model.parameters() if id(p) in latent], "lr": 2 * learning_rate, "weight_decay": 0.0},
-        {"params": others, "lr": learning_rate, "weight_decay": 0.0},
-    ]
-
-
-def steps_of(epochs: float, batches: int) -> int:
-    """Optimizer steps of a run. Without a number of epochs: 1,500, but no less than 5 epochs and no more than 40."""
-    return max(1, round(epochs * batches)) if epochs else min(max(1500, 5 * batches), 40 * batches)
-
-
-def train(
-    model: Classifier, settings: Settings, encoder: Encoder, inputs: Inputs, target: Tensor, dev: tuple[Inputs, list[int]] | None,
-    checkpoint: Path, compile: bool = False,
-) -> None:  # fmt: skip
-    """Train in place. `target` holds class probabilities per row; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
-
-    A resumed run on the CPU ends with the same weights as an uninterrupted one with the same number of threads.
-    """
-    paired, device = model.config.inputs == 2, model.embeddings.token.device
-    target = target.to(device)
-    kept = torch.tensor([encoder.cls_id, encoder.sep_id], device=device)
-    first_epoch = inputs.batches(settings.batch_tokens, settings.seed)
-    total = steps_of(settings.epochs, len(first_epoch))
-    optimizer = torch.optim.AdamW(_parameter_groups(model, settings.learning_rate), betas=(0.9, 0.98))
-    warm_up = max(1, total // 20)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total)))
-    )
-    torch.manual_seed(settings.seed)
-    step = 0
-    if checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=False, map_location=device)
-        if state["settings"] != asdict(settings):
-            raise DataError(f"{checkpoint}: left by a run with other settings; delete it, or use the same settings to go on")
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        schedule.load_state_dict(state["schedule"])
-        torch.set_rng_state(state["random"].cpu())
-        step = state["step"]
-        print(f"going on after step {step} of {total}", file=sys.stderr)
-    else:
-        model.initialise(*inputs.tensors(first_epoch[0], paired, device))
-
-    def save() -> None:
-        state = {
-            "settings": asdict(settings), "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step,
-        }  # fmt: skip
-        temporary = checkpoint.with_suffix(".tmp")
-        torch.save(state, temporary)
-        temporary.replace(checkpoint)
-
-    def steps() -> Iterator[list[int]]:
-        epoch = step // len(first_epoch)
-        while True:
-            groups = inputs.batches(settings.batch_tokens, settings.seed + epoch)
-            # Later epochs may pack into another number of batches; the first one's number defines an epoch.
-            groups = (groups * 2)[: len(first_epoch)]
-            yield from groups[step - epoch * len(first_epoch) :]
-            epoch += 1
-
-    forward = torch.compile(model, dynamic=True) if compile else model
-    progress, running, dev_text = Progress(total, step), 0.0, "…"
-    saved = evaluated = time.monotonic()
-    for group in steps():
-        if step >= total:
-            break
-        model.train()
-        ids, mask, segments = inputs.tensors(group, paired, device)
-        if settings.token_dropout:
-            drop = (torch.rand(ids.shape, device=device) < settings.token_dropout) & ~torch.isin(ids, kept)
-            ids = ids.masked_fill(drop, encoder.unk_id)
-        loss = soft_routing_loss(forward(ids, mask, segments), target[[inputs.row[i] for i in group]])
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        model.clamp_latent()
-        step += 1
-        running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
-        now = time.monotonic()
-        if dev is not None and now - evaluated > SAVE_SECONDS:
-            z = all_logits(model, dev[0], len(dev[1]))
-            dev_text = " ".join(f"{100 * a:.1f}" for a in (z.argmax(-1) == np.array(dev[1])).mean(-1)) + " %"
-            evaluated = time.monotonic()
-        if now - saved > SAVE_SECONDS:
-            save()
-            saved = time.monotonic()
-        progress.show(step, running, dev_text)
-    save()
-    progress.show(step, running, dev_text, force=True)
-
-
-def prepare(
-    settings: Settings, table: Table, soft_labels: Path | None
-) -> tuple[Encoder, list[str], Inputs, Tensor, Table]:
-    """Vocabulary, labels, training inputs with their target probabilities, and the held-out rows."""
-    names = class_names(table)
-    kept, held = hold_out(table, settings.hold_out, settings.seed)
-    fitting, held_out = table.rows(kept), table.rows(held)
-    extra_texts, extra_rows = read_soft_labels(soft_labels, names) if soft_labels else ([], [])
-    held_texts = set(held_out.texts)
-    soft = {text: p for text, p in zip(extra_texts, extra_rows) if text not in held_texts}
-    known = set(table.texts)
-    unlabelled = [text for text in soft if text not in known]
-
-    target = torch.zeros(len(fitting) + len(unlabelled), len(names))
-    for row, label in enumerate(class_indices(fitting, names)):
-        hard = torch.eye(len(names))[label]
-        given = soft.get(fitting.texts[row]) if fitting.texts_b is None else None
-        target[row] = hard if given is None else settings.hard_weight * hard + (1 - settings.hard_weight) * torch.tensor(given)
-    for k, text in enumerate(unlabelled):
-        target[len(fitting) + k] = torch.tensor(soft[text])
-
-    texts = fitting.texts + unlabelled
-    corpus = texts + (fitting.texts_b or [])
-    encoder = Encoder(train_vocabulary(corpus, settings.vocabulary_size))
-    inputs = Inputs.encode(encoder, texts, fitting.texts_b, settings.max_tokens)
-    if inputs.windowed:
-        print(f"{inputs.windowed} rows are longer than {settings.max_tokens} tokens: read in windows (pairs are cut)", file=sys.stderr)
-    return encoder, names, inputs, target, held_out
-
-
-def build(settings: Settings, encoder: Encoder, classes: int, paired: bool) -> Classifier:
-    """A network at its starting point."""
-    torch.manual_seed(settings.seed)
-    model = Classifier(settings.model(classes, len(encoder.vocabulary), 2 if paired else 1))
-    if settings.teacher_embeddings:
-        rows = teacher_embeddings(settings.teacher_embeddings, encoder.vocabulary, settings.hidden_size)
-        with torch.no_grad():
-            model.embeddings.token.copy_(0.3 * rows / rows.std())
-    return model
+    settings: Settings
+    base: Base | None
+    encoder: Encoder
+    names: list[str]
+    multi: bool
+    rows: Rows
+    held_out: Rows
+    dev: Rows | None
+    table: Table  # the rows that are trained on, for the linear comparison
+    dev_table: Table | None
+    linear: LinearModel | None
+    config: ModelConfig
+    notes: list[str]
 
 
 @dataclass
@@ -317,73 +112,221 @@ class Fitted:
     report: dict[str, Any]
 
 
+def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None) -> Prepared:
+    """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model."""
+    table, notes = clean(table)
+    names, multi = class_names(table), is_multi_label(table)
+    paired = table.texts_b is not None
+    if dev is not None:
+        class_targets(dev, names)  # unknown labels are better found before training
+        if shared := overlap(table, dev):
+            notes.append(f"{shared:,} dev rows also occur in the training rows: the report flatters")
+    kept, held = hold_out(table, settings.hold_out, settings.seed)
+    fitting, held_table = table.rows(kept), table.rows(held)
+
+    soft: dict[str, list[float]] = {}
+    if soft_labels is not None:
+        hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
+        soft = {text: row for text, row in zip(*read_soft_labels(soft_labels, names)) if text not in hidden}
+    targets = class_targets(fitting, names)
+    if soft and not paired:
+        for row, text in enumerate(fitting.texts):
+            if text in soft:
+                targets[row] = settings.hard_weight * targets[row] + (1 - settings.hard_weight) * np.array(soft.pop(text), np.float32)
+    texts = fitting.texts + list(soft)
+    targets = np.concatenate([targets, np.array(list(soft.values()), np.float32).reshape(-1, len(names))])
+
+    base = settings.load_base()
+    if base is not None:
+        encoder, most = Encoder(base.vocabulary), base.config.max_tokens
+    else:
+        encoder = Encoder(train_vocabulary(texts + (fitting.texts_b or []), settings.vocabulary_size, not settings.keep_case), not settings.keep_case)
+        most = settings.max_tokens
+    inputs = Inputs.encode(encoder, texts, fitting.texts_b, most)
+    if inputs.windowed:
+        cut = "cut at the end of the longer text" if paired else "read in windows"
+        notes.append(f"{inputs.windowed:,} of {len(texts):,} rows are longer than {most} tokens: {cut}")
+
+    data = {"classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
+    linear = None
+    if settings.ngrams:
+        buckets, bits = table_shape(len(names), multi, settings.ngram_bytes, sum(map(len, inputs.ids)))
+        data |= {"ngram_buckets": buckets, "ngram_bits": bits, "ngram_longest": settings.ngram_longest}
+    config = settings.model(base, **data)
+    config.check()
+    if settings.ngrams:
+        linear = fit_linear(inputs.ids, inputs.row, targets[inputs.row], config, settings.seed)
+    of = lambda t: Rows(Inputs.of(encoder, t, most), class_targets(t, names))
+    return Prepared(
+        settings, base, encoder, names, multi, Rows(inputs, targets, linear.out_of_fold if linear else None), of(held_table),
+        of(dev) if dev is not None else None, fitting, dev, linear, config, notes,
+    )  # fmt: skip
+
+
+def build(prepared: Prepared) -> Classifier:
+    """A network at its starting point."""
+    settings = prepared.settings
+    torch.manual_seed(settings.seed)
+    model = Classifier(prepared.config)
+    if prepared.base is not None:
+        prepared.base.start(model)
+    elif settings.teacher_embeddings:
+        rows = teacher_embeddings(settings.teacher_embeddings, prepared.encoder.vocabulary, settings.hidden_size)
+        with torch.no_grad():
+            model.embeddings.token.copy_(0.3 * rows / rows.std())
+    if prepared.linear is not None:
+        # Fitted already, and kept: training it on would undo what the out-of-fold logits are for.
+        with torch.no_grad():
+            model.ngrams.rows.copy_(torch.from_numpy(prepared.linear.rows))
+            model.exits[0].bias.copy_(torch.from_numpy(prepared.linear.bias))
+        model.ngrams.rows.requires_grad_(False)
+        prepared.rows.linear = prepared.linear.out_of_fold - prepared.linear.bias
+    return model
+
+
+def plan_of(prepared: Prepared) -> Plan:
+    """Settings, with what they leave open decided from the data."""
+    settings = prepared.settings
+    tokens = prepared.rows.inputs.tokens_a_round
+    from_base = prepared.base is not None
+    return Plan(
+        rounds=settings.rounds or rounds_for(tokens),
+        # Small tables need steps more than they need smooth ones.
+        batch_tokens=settings.batch_tokens or (2048 if tokens > 100_000 else 1024),
+        learning_rate=settings.learning_rate or (4e-4 if from_base else 1e-3),
+        token_dropout=settings.token_dropout,
+        seed=settings.seed,
+    )
+
+
 def fit(
     settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None, checkpoint: Path, compile: bool = False,
     device: str = "cpu",
 ) -> Fitted:  # fmt: skip
-    """Train, calibrate on held-out training rows, choose the exit rule there, measure on `dev`, export."""
-    encoder, names, inputs, target, held_out = prepare(settings, table, soft_labels)
-    model = build(settings, encoder, len(names), table.texts_b is not None).to(device)
-    dev_part = (Inputs.of(encoder, dev, settings.max_tokens), class_indices(dev, names)) if dev is not None else None
-    train(model, settings, encoder, inputs, target, dev_part, checkpoint, compile)
-    return finish(settings, model, encoder, names, held_out, dev)
+    """Train, calibrate on held-out training rows, choose size, thresholds and exit rule there, measure on `dev`, export."""
+    started = time.monotonic()
+    prepared = prepare(settings, table, dev, soft_labels)
+    for note in prepared.notes:
+        print(f"note: {note}", file=sys.stderr)
+    model = build(prepared).to(device)
+    encoder = prepared.encoder
+    train(
+        model, plan_of(prepared), (encoder.cls_id, encoder.sep_id), encoder.unk_id, prepared.rows, prepared.dev, checkpoint, compile
+    )
+    fitted = finish(prepared, model)
+    fitted.report["seconds"] = round(time.monotonic() - started, 1)
+    return fitted
 
 
-def finish(
-    settings: Settings, model: Classifier, encoder: Encoder, names: list[str], held_out: Table, dev: Table | None
-) -> Fitted:
-    """Calibrate, choose the rule, measure and export a trained network."""
-    held_target = class_indices(held_out, names)
-    held_logits = all_logits(model, Inputs.of(encoder, held_out, settings.max_tokens), len(held_out))
-    temperatures = exits.fit_temperatures(held_logits, held_target)
-    rule = exits.choose_rule(held_logits, temperatures, held_target)
-    report: dict[str, Any] = {"held_out_rows": len(held_out), "temperatures": [round(t, 4) for t in temperatures], "exit_rule": asdict(rule)}
+def finish(prepared: Prepared, model: Classifier) -> Fitted:
+    """Calibrate, choose size, thresholds and rule, measure and export a trained network."""
+    settings, names, multi, held = prepared.settings, prepared.names, prepared.multi, prepared.held_out
+    held_logits = all_logits(model, held.inputs, len(held.targets)) if len(held.targets) else np.zeros((len(model.exits), 0, len(names)))
+    blocks = model.config.blocks
+    if settings.drop_blocks and len(held.targets):
+        blocks = useful_blocks(held_logits, held.targets, multi)
+        model.keep_blocks(blocks)
+        held_logits = held_logits[: blocks + 1]
+    calibration = calibrate(held_logits, held.targets, multi, settings.allowed_loss)
+    out: dict[str, Any] = {
+        "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
+        "linear_penalty": prepared.linear.penalty if prepared.linear else None,
+        "temperatures": [round(t, 4) for t in calibration.temperatures], "thresholds": calibration.thresholds,
+        "exit_rule": asdict(calibration.rule),
+    }  # fmt: skip
     dev_logits = None
-    if dev is not None:
-        dev_target = class_indices(dev, names)
-        dev_logits = all_logits(model, Inputs.of(encoder, dev, settings.max_tokens), len(dev))
-        report["dev"] = measure(dev_logits, temperatures, rule, dev_target)
+    if prepared.dev is not None:
+        dev_logits = all_logits(model, prepared.dev.inputs, len(prepared.dev.targets))
+        out["dev"], right = measure(dev_logits, calibration, prepared.dev.targets, names)
+        compare_with_linear(prepared.table, prepared.dev_table, out["dev"], right)
     if settings.float_twin:
-        return Fitted(None, report)
+        return Fitted(None, out)
 
-    pack = export(model, encoder, names, describe(settings, model, report), temperatures, rule)
-    if dev_logits is not None and dev.texts_b is None:
-        report["export"] = compare_with_simulation(PackFile(pack), dev, dev_logits, temperatures, rule)
-        pack = export(model, encoder, names, describe(settings, model, report), temperatures, rule)
-    return Fitted(pack, report)
+    def packed() -> bytes:
+        return export(
+            model, prepared.encoder, names, describe(settings, model, out), calibration.temperatures, calibration.rule, calibration.thresholds
+        )
+
+    pack = packed()
+    if dev_logits is not None and prepared.dev_table.texts_b is None:
+        out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, dev_logits, calibration)
+        pack = packed()
+    return Fitted(pack, out)
 
 
-def measure(logits: np.ndarray, temperatures: Sequence[float], rule: ExitRule, target: Sequence[int]) -> dict[str, Any]:
-    """Accuracy per exit, with the rule, and beside the majority label; calibration error at full depth."""
-    routed = exits.route(logits, temperatures, rule, target)
-    last = np.exp(exits.log_softmax(logits[-1] / temperatures[-1]))
-    return {
-        "rows": len(target),
-        "majority": float(np.bincount(target).max() / len(target)),
-        "accuracy_by_exit": [float(a) for a in (logits.argmax(-1) == np.asarray(target)).mean(-1)],
+@dataclass
+class Calibration:
+    """What is chosen on held-out rows."""
+
+    temperatures: list[float]
+    thresholds: list[float] | None  # of a multi-label task
+    rule: ExitRule
+
+
+def calibrate(logits: np.ndarray, targets: np.ndarray, multi: bool, allowed_loss: float) -> Calibration:
+    """Temperatures, thresholds and exit rule; without rows none of them can be chosen, and every block runs."""
+    if not len(targets):
+        return Calibration([1.0] * len(logits), [0.5] * logits.shape[-1] if multi else None, ExitRule())
+    temperatures = exits.fit_temperatures(logits, targets, multi)
+    thresholds = exits.fit_thresholds(exits.probabilities(logits[-1] / temperatures[-1], True), targets) if multi else None
+    rule = exits.Exits(logits, temperatures, targets, thresholds).choose_rule(allowed_loss)
+    return Calibration(temperatures, thresholds, rule)
+
+
+def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool) -> int:
+    """The fewest blocks whose last exit is as good as the best on held-out rows, give or take a quarter of a standard error of the loss
+    difference; one at least."""
+    if multi:
+        losses = (np.logaddexp(0, logits) - targets * logits).sum(-1)
+    else:
+        losses = -(targets * exits.log_softmax(logits)).sum(-1)
+    best = 1 + int(losses[1:].mean(-1).argmin())
+    for blocks in range(1, best):
+        difference = losses[blocks] - losses[best]
+        if difference.mean() <= 0.25 * difference.std() / len(targets) ** 0.5:
+            return blocks
+    return best
+
+
+def measure(logits: np.ndarray, calibration: Calibration, targets: np.ndarray, names: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
+    """The report of dev rows, at full depth and with the exit rule, and which rows are right at full depth."""
+    ready = exits.Exits(logits, calibration.temperatures, targets, calibration.thresholds)
+    routed = ready.route(calibration.rule)
+    out = {
+        **report.measure(ready.probabilities[-1], targets, names, calibration.thresholds),
+        "accuracy_by_exit": [float(a) for a in ready.right.mean(-1)],
         "accuracy_with_exits": routed.accuracy,
-        "mean_depth": routed.depth,
-        "rows_by_exit": routed.exits,
-        "calibration_error": exits.calibration_error(last, target),
+        "mean_depth": routed.depth(ready.last),
+        "rows_by_exit": np.bincount(routed.exit, minlength=ready.last + 1).tolist(),
     }
+    return out, ready.right[-1]
 
 
-def compare_with_simulation(
-    pack: PackFile, dev: Table, logits: np.ndarray, temperatures: Sequence[float], rule: ExitRule
-) -> dict[str, Any]:
-    """The pack's simulation (simulate.py) against the network that was trained, on single texts that fit one window."""
+def compare_with_linear(train: Table, dev: Table, ours: dict[str, Any], right: np.ndarray) -> None:
+    """Put a quick TF-IDF + logistic regression of the same rows beside our report, and whether it would do as well."""
+    linear = baseline.linear_baseline(train, dev, quick=True)
+    targets = class_targets(dev, class_names(train))
+    ours["linear"] = linear.scores
+    ours["verdict"] = report.verdict(right, report.right_rows(linear.decided, targets))
+
+
+def compare_with_simulation(pack: PackFile, dev: Table, logits: np.ndarray, calibration: Calibration) -> dict[str, Any]:
+    """The pack's simulation (simulate.py) against the network that was trained, on some texts that fit one window."""
     simulator = Simulator(pack)
     largest, close, same, rows = 0.0, 0, 0, 0
+    no_targets = np.zeros((1, logits.shape[-1]))
+    stop = lambda z: exits.Exits(z[:, None], calibration.temperatures, no_targets, calibration.thresholds).route(calibration.rule).exit[0]
     for row, ids in enumerate(simulator.encoder.tokens(dev.texts)):
         windows = simulator.encoder.windows(ids, pack.config["max_tokens"])
         if len(windows) > 1:
             continue
         exact = np.stack([z for z, _, _ in simulator.exits(windows[0])])
         difference = float(np.abs(exact - logits[:, row]).max())
-        here = [exits.route(z[:, None], temperatures, rule, [0]).exits for z in (exact, logits[:, row])]
         rows += 1
-        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (here[0] == here[1])
-    return {"rows": rows, "largest_logit_difference": largest, "rows_within_0.001": close, "rows_with_the_same_exit": same}
+        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (stop(exact) == stop(logits[:, row]))
+        if rows == CHECKED_ROWS:
+            break
+    return {"rows": rows, "largest_logit_difference": largest, "rows_within_0.001": close, "rows_with_the_same_exit": int(same)}
 
 
 def size_report(model: Classifier) -> dict[str, int]:
@@ -405,7 +348,8 @@ def describe(settings: Settings, model: Classifier, report: dict[str, Any]) -> d
         "description": settings.description,
         "licence": settings.licence,
         "data": settings.data,
-        "training": {k: v for k, v in asdict(settings).items() if k not in ("name", "description", "licence", "data")},
+        "limits": settings.limits,
+        "training": {k: v for k, v in asdict(settings).items() if k not in ("name", "description", "licence", "data", "limits")},
         "size": size_report(model),
         "metrics": report,
     }

@@ -6,13 +6,14 @@ It is FORMAT.md's network with gradients. Padding exists only here, in batches o
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .binary import BinaryLinear, Quantizer, few_bit_rows
+from .binary import BinaryLinear, Quantizer, few_bit_columns, few_bit_rows
+from .pack import SLFN_FORMS, TASKS
 
 NORM_EPSILON = 1e-5
 # The reference sizes of the design.
@@ -27,6 +28,7 @@ SIZES = {
 class ModelConfig:
     """Shape of a network. `activation_bits` 32 and `binary` False give the float twin."""
 
+    task: str = "single"  # or "multi" (every label on its own), or "features" (no labels: vectors only)
     classes: int = 2
     vocabulary_size: int = 8192
     hidden_size: int = 192
@@ -38,15 +40,23 @@ class ModelConfig:
     activation_bits: int = 4
     embedding_bits: int = 4
     position_bits: int = 8
-    slfn_form: str = "bounded"  # or "open"
+    slfn_form: str = "bounded"  # or "open", "rectified"
     pooling: str = "mean"  # or "cls"
+    ngram_buckets: int = 0  # rows of the linear model inside; 0 for none
+    ngram_longest: int = 2
+    ngram_bits: int = 4
     surrogate: str = "second-order"
     binary: bool = True
     dropout: float = 0.1
 
+    @property
+    def ngram_columns(self) -> int:
+        """Columns of the n-gram rows: the first of several exclusive classes needs none, as a common shift changes no probability."""
+        return self.classes - (self.task == "single")
+
     def float_twin(self) -> "ModelConfig":
         """The same network with float weights and activations."""
-        return ModelConfig(**{**asdict(self), "binary": False, "activation_bits": 32, "embedding_bits": 32, "position_bits": 32})
+        return replace(self, binary=False, activation_bits=32, embedding_bits=32, position_bits=32)
 
     def check(self) -> None:
         """Raise ValueError where FORMAT.md would not allow the shape."""
@@ -58,7 +68,12 @@ class ModelConfig:
             "max_tokens must be 8 to 1024": 8 <= self.max_tokens <= 1024,
             "activation_bits must be 1, 2, 4 (or 32 without export)": self.activation_bits in (1, 2, 4, 32),
             "embedding_bits and position_bits must be 1, 2, 4 or 8": {self.embedding_bits, self.position_bits} <= {1, 2, 4, 8, 32},
-            "slfn_form must be open or bounded": self.slfn_form in ("open", "bounded"),
+            "slfn_form must be open, bounded or rectified": self.slfn_form in SLFN_FORMS,
+            "task must be single, multi or features": self.task in TASKS,
+            "a pack of features has no classes and no n-grams": self.task != "features" or self.classes == self.ngram_buckets == 0,
+            "ngram_buckets must be 0 or a power of two, 256 to 1,048,576": self.ngram_buckets in (0, *(2**k for k in range(8, 21))),
+            "ngram_longest must be 1 to 4": 1 <= self.ngram_longest <= 4,
+            "ngram_bits must be 2, 4 or 8": self.ngram_bits in (2, 4, 8),
             "pooling must be mean or cls": self.pooling in ("mean", "cls"),
         }
         for rule, holds in rules.items():
@@ -111,26 +126,30 @@ class Attention(nn.Module):
 class SLFN(nn.Module):
     """Selective learn-forget network, in place of the feed-forward net (METHODS: SLFN of the authors' earlier work).
 
-    open:     (W2s sigmoid(W1s a) ) * (W2f tanh(W1f a))        bounded:  sigmoid(Wg a) * (W2f tanh(W1f a))
+    open:       (W2s sigmoid(W1s a)) * (W2f tanh(W1f a))
+    bounded:    sigmoid(Wg a) * (W2f tanh(W1f a))
+    rectified:  sigmoid(Wg a) * (W2f relu(W1f a)), where the quantizer of non-negative values is the relu. It can start from a
+                feed-forward layer: see `start_from`.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         d, f, bits = config.hidden_size, config.slfn_size, config.activation_bits
         options = {"surrogate": config.surrogate, "binary": config.binary}
-        self.open = config.slfn_form == "open"
+        self.open, self.rectified = config.slfn_form == "open", config.slfn_form == "rectified"
         self.gate_rows = f if self.open else d
         self.hidden = BinaryLinear(d, self.gate_rows + f, bits, **options)
         self.gate = BinaryLinear(f, d, bits, signed=False, **options) if self.open else None
-        self.content = BinaryLinear(f, d, bits, **options)
+        self.content = BinaryLinear(f, d, bits, signed=not self.rectified, **options)
         with torch.no_grad():  # half-open gates pass half of the content: start it at twice the size
             if self.open:
                 self.gate.bias.fill_(1.0)
 
     def forward(self, a: Tensor) -> Tensor:
         hidden = self.hidden(a)
-        gate, content = hidden[..., : self.gate_rows].sigmoid(), hidden[..., self.gate_rows :].tanh()
-        return (self.gate(gate) if self.open else gate) * self.content(content)
+        gate, content = hidden[..., : self.gate_rows].sigmoid(), hidden[..., self.gate_rows :]
+        content = self.content(content if self.rectified else content.tanh())
+        return (self.gate(gate) if self.open else gate) * content
 
 
 class Block(nn.Module):
@@ -150,16 +169,54 @@ class Block(nn.Module):
         return self.slfn_norm(a + self.dropout(self.slfn(a)))
 
 
+def hashed_ngrams(ids: Tensor, mask: Tensor, longest: int, buckets: int) -> tuple[Tensor, Tensor]:
+    """Buckets of all n-grams of a padded batch and which of them are real, both (batch, n-grams): `ngrams.buckets` in torch."""
+    word = 0xFFFFFFFF  # 32-bit arithmetic in 64 bits: no product here reaches 2^63
+    places, present = [], []
+    for n in range(1, min(longest, ids.shape[1]) + 1):
+        runs = ids.shape[1] - n + 1
+        h = torch.full_like(ids[:, :runs], n * 0x9E3779B1 & word)
+        for k in range(n):
+            h = (h ^ ids[:, k : k + runs]) * 0x01000193 & word
+        h = h ^ (h >> 15)
+        h = h * 0x2C1B3C6D & word
+        places.append((h ^ (h >> 12)) & (buckets - 1))
+        present.append(mask[:, n - 1 :])
+    return torch.cat(places, 1), torch.cat(present, 1)
+
+
+class NgramRows(nn.Module):
+    """The linear model inside: hashed n-grams of token ids straight to the classes (FORMAT.md, "n-grams")."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.rows = nn.Parameter(torch.zeros(config.ngram_buckets, config.ngram_columns))
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """What every class gets, (batch, classes)."""
+        places, present = hashed_ngrams(ids, mask, self.config.ngram_longest, self.config.ngram_buckets)
+        rows = few_bit_columns(self.rows, self.config.ngram_bits) if self.config.binary else self.rows
+        total = (F.embedding(places, rows) * present.unsqueeze(-1)).sum(1)
+        total = total / present.sum(1, keepdim=True).to(total.dtype).sqrt()
+        return F.pad(total, (self.config.classes - self.config.ngram_columns, 0))
+
+
 class Classifier(nn.Module):
-    """Logits of every exit. Exit 0 is linear in the pooled embeddings; every later exit adds to its logits."""
+    """Logits of every exit. Exit 0 is linear in the pooled embeddings and in the n-grams; every later exit adds to its logits.
+
+    With the task "features" there are no exits: `states` is all there is.
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         config.check()
         self.config = config
         self.embeddings = Embeddings(config)
+        self.ngrams = NgramRows(config) if config.ngram_buckets else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.exits = nn.ModuleList(nn.Linear(config.hidden_size, config.classes) for _ in range(config.blocks + 1))
+        exits = 0 if config.task == "features" else config.blocks + 1
+        self.exits = nn.ModuleList(nn.Linear(config.hidden_size, config.classes) for _ in range(exits))
         for head in self.exits:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -171,15 +228,21 @@ class Classifier(nn.Module):
         weight = mask.unsqueeze(-1).to(h.dtype)
         return (h * weight).sum(1) / weight.sum(1)
 
-    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
-        """ids, mask (and segments) of (batch, tokens); returns logits (exits, batch, classes)."""
-        h = self.embeddings(ids, segments)
-        prior = self.exits[0](self.pool(h, mask))
-        logits = [prior]
-        for block, head in zip(self.blocks, self.exits[1:]):
-            h = block(h, mask)
-            logits.append(head(self.pool(h, mask)) + prior)
-        return torch.stack(logits)
+    def states(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> list[Tensor]:
+        """States before the first block and after each, (batch, tokens, d), from ids, mask (and segments) of (batch, tokens)."""
+        states = [self.embeddings(ids, segments)]
+        for block in self.blocks:
+            states.append(block(states[-1], mask))
+        return states
+
+    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, linear: Tensor | None = None) -> Tensor:
+        """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see prior.py)."""
+        if linear is None and self.ngrams is not None:
+            linear = self.ngrams(ids, mask)
+        first, *others = [head(self.pool(h, mask)) for head, h in zip(self.exits, self.states(ids, mask, segments))]
+        if linear is not None:
+            first = first + linear
+        return torch.stack([first, *(other + first for other in others)])
 
     @torch.no_grad()
     def initialise(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> None:
@@ -189,9 +252,15 @@ class Classifier(nn.Module):
             for module in self.modules()
             if isinstance(module, Quantizer)
         ]
-        self.forward(ids, mask, segments)
+        self.states(ids, mask, segments)
         for hook in hooks:
             hook.remove()
+
+    def keep_blocks(self, blocks: int) -> None:
+        """Drop the blocks, and their exits, after the first `blocks`."""
+        self.blocks = self.blocks[:blocks]
+        self.exits = self.exits[: blocks + 1]
+        self.config = replace(self.config, blocks=blocks)
 
     def binary_layers(self) -> list[BinaryLinear]:
         """All binary linear layers, in order."""
@@ -203,12 +272,16 @@ class Classifier(nn.Module):
             layer.clamp_latent()
 
 
-def soft_routing_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+def soft_routing_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, multi: bool = False) -> Tensor:
     """L = sum_i w_i CE(z_i, target) / sum_i w_i over the exits (BEExformer's soft-routing loss; w_i = 1 by default).
 
-    logits (exits, batch, classes), target probabilities (batch, classes).
+    logits (exits, batch, classes), target probabilities (batch, classes). With `multi` every label has a cross-entropy of its own, and
+    they are added up.
     """
-    losses = -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
+    if multi:
+        losses = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none").sum(-1).mean(-1)
+    else:
+        losses = -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
     if weights is None:
         return losses.mean()
     return (losses * weights).sum() / weights.sum()

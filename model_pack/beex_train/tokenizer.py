@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Iterable, Sequence
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+from tokenizers import Encoding, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 CLS, SEP, UNK = "[CLS]", "[SEP]", "[UNK]"
 MAX_ALPHABET = 200  # characters; rarer ones read as [UNK]
@@ -56,9 +56,13 @@ class Encoder:
         self._tokenizer.normalizer = _normalizer(fold_case)
         self._tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
 
+    def encodings(self, texts: Sequence[str]) -> list[Encoding]:
+        """Ids, words and offsets of each text, without [CLS] and [SEP]."""
+        return self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
+
     def tokens(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without [CLS] and [SEP]."""
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [encoding.ids for encoding in self.encodings(texts)]
 
     def windows(self, ids: Sequence[int], max_tokens: int) -> list[list[int]]:
         """FORMAT.md "Windows": the ids of one text as one or more inputs [CLS] … [SEP] of at most max_tokens."""

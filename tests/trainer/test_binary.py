@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from beex_train.binary import BinaryLinear, Quantizer, few_bit_indices, few_bit_rows, few_bit_scale, second_order_sign, sign
+from beex_train.binary import BinaryLinear, Quantizer, few_bit_columns, few_bit_indices, few_bit_rows, few_bit_scale, second_order_sign, sign
 from beex_train.pack import pack_bits, pack_few_bits, unpack_bits, unpack_few_bits
 
 POINTS = [-2.0, -1.0, -0.75, -0.25, 0.0, 0.25, 0.75, 1.0, 2.0]
@@ -78,9 +78,38 @@ def test_one_bit_quantizer_is_the_sign():
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
-def test_unsigned_quantizer_covers_zero_to_one(bits):
-    q, step = Quantizer(bits, None, signed=False)(torch.linspace(0, 1, 101))
+def test_unsigned_quantizer_rectifies_and_covers_zero_to_one(bits):
+    quantizer, x = Quantizer(bits, None, signed=False), torch.linspace(-1, 1, 201)
+    quantizer.initialise(x)
+    q, step = quantizer(x)
+    assert (q[x <= 0] == 0).all()
     assert sorted(set(np.round((q * step).tolist(), 5))) == pytest.approx([i / (2**bits - 1) for i in range(2**bits)], abs=1e-4)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_few_bit_columns_have_a_zero_and_follow_the_rows(bits):
+    torch.manual_seed(3)
+    rows = torch.randn(500, 3) * torch.tensor([0.1, 1.0, 5.0])
+    rows[::2] = 0
+    stored = few_bit_columns(rows, bits)
+    assert (stored[::2] == 0).all()
+    error = (stored - rows).pow(2).mean(0) / rows.pow(2).mean(0)
+    assert (error < {2: 0.7, 4: 0.05, 8: 0.001}[bits]).all()
+
+
+def test_layer_starts_as_the_float_layer_it_is_given():
+    torch.manual_seed(3)
+    given = torch.nn.Linear(256, 64)
+    x = torch.randn(200, 256)
+    layer = BinaryLinear(256, 64, 4)
+    layer.start_from(given.weight, given.bias)
+    layer.quantize.initialise(x)
+    wanted, found = given(x), layer(x)
+    # One bit keeps 2/pi of the variance of uniform or normal weights.
+    assert torch.corrcoef(torch.stack([wanted.flatten(), found.flatten()]))[0, 1] > 0.75
+    twin = BinaryLinear(256, 64, 32, binary=False)
+    twin.start_from(given.weight, given.bias)
+    assert torch.allclose(twin(x), wanted, atol=1e-5)
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])

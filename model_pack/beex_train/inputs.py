@@ -1,0 +1,120 @@
+"""Rows as token ids, in batches for training and measuring."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import exits
+from .data import Table
+from .model import Classifier
+from .tokenizer import Encoder
+
+
+@dataclass
+class Inputs:
+    """Encoded rows. A long text is several inputs; `row` says whose."""
+
+    ids: list[list[int]] = field(default_factory=list)
+    segments: list[list[int]] = field(default_factory=list)
+    row: list[int] = field(default_factory=list)
+    windowed: int = 0  # rows that needed more than one window, or a cut pair
+
+    @staticmethod
+    def encode(encoder: Encoder, texts: Sequence[str], texts_b: Sequence[str] | None, max_tokens: int) -> "Inputs":
+        """Encode texts, or pairs, as the engine does."""
+        out = Inputs()
+        tokens = encoder.tokens(texts)
+        tokens_b = encoder.tokens(texts_b) if texts_b is not None else None
+        for row, ids in enumerate(tokens):
+            if tokens_b is not None:
+                pair, segments, truncated = encoder.pair(ids, tokens_b[row], max_tokens)
+                windows, out.windowed = [pair], out.windowed + truncated
+            else:
+                windows, segments = encoder.windows(ids, max_tokens), []
+                out.windowed += len(windows) > 1
+            for window in windows:
+                out.ids.append(window)
+                out.segments.append(segments)
+                out.row.append(row)
+        return out
+
+    @staticmethod
+    def of(encoder: Encoder, table: Table, max_tokens: int) -> "Inputs":
+        """Encode a table's texts or pairs."""
+        return Inputs.encode(encoder, table.texts, table.texts_b, max_tokens)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def tokens_a_round(self) -> int:
+        """Tokens of one window of every row, on average over its windows."""
+        windows = np.bincount(self.row)
+        return round(sum(len(ids) / windows[row] for ids, row in zip(self.ids, self.row)))
+
+    def batches(self, tokens: int, seed: int | None) -> list[list[int]]:
+        """Groups of inputs of similar length, about `tokens` tokens each with padding.
+
+        With a seed: one window of each row, drawn anew for every seed, in random order. Without: all inputs, by length.
+        """
+        if seed is None:
+            return _grouped(sorted(range(len(self)), key=lambda i: len(self.ids[i])), self.ids, tokens)
+        generator = random.Random(seed)
+        windows: dict[int, list[int]] = {}
+        for i, row in enumerate(self.row):
+            windows.setdefault(row, []).append(i)
+        order = [generator.choice(inputs) for inputs in windows.values()]
+        generator.shuffle(order)
+        chunk = 4096
+        groups = []
+        for start in range(0, len(order), chunk):
+            groups += _grouped(sorted(order[start : start + chunk], key=lambda i: len(self.ids[i])), self.ids, tokens)
+        generator.shuffle(groups)
+        return groups
+
+    def tensors(self, group: Sequence[int], paired: bool, device: torch.device) -> tuple[Tensor, Tensor, Tensor | None]:
+        """ids, mask and segments (None unless paired) of a group, (inputs, longest)."""
+        longest = max(len(self.ids[i]) for i in group)
+        ids = torch.zeros(len(group), longest, dtype=torch.long)
+        mask = torch.zeros(len(group), longest, dtype=torch.bool)
+        segments = torch.zeros(len(group), longest, dtype=torch.long) if paired else None
+        for k, i in enumerate(group):
+            length = len(self.ids[i])
+            ids[k, :length] = torch.tensor(self.ids[i])
+            mask[k, :length] = True
+            if segments is not None:
+                segments[k, :length] = torch.tensor(self.segments[i])
+        return ids.to(device), mask.to(device), segments.to(device) if segments is not None else None
+
+
+def _grouped(order: Sequence[int], ids: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    """Neighbours in `order`, which is by length, as groups of at most about `tokens` tokens."""
+    groups: list[list[int]] = []
+    for i in order:
+        if not groups or len(ids[i]) * (len(groups[-1]) + 1) > tokens:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
+
+
+@torch.no_grad()
+def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
+    """Logits (exits, rows, classes). Several windows of a row are averaged as probabilities, as the engine does, and their logits returned."""
+    model.eval()
+    paired, device = model.config.inputs == 2, model.embeddings.token.device
+    each = np.zeros((len(model.exits), len(inputs), model.config.classes), np.float32)
+    for group in inputs.batches(16_384, None):
+        each[:, group] = model(*inputs.tensors(group, paired, device)).float().cpu().numpy()
+    if len(inputs) == rows:
+        return each
+    multi = model.config.task == "multi"
+    total = np.zeros((len(model.exits), rows, model.config.classes), np.float64)
+    np.add.at(total, (slice(None), inputs.row), exits.probabilities(each, multi))
+    mean = np.clip(total / np.bincount(inputs.row, minlength=rows)[:, None], 1e-7, 1 - 1e-7)
+    return (np.log(mean / (1 - mean)) if multi else np.log(mean)).astype(np.float32)

@@ -1,0 +1,115 @@
+"""The linear model inside a pack: a logistic regression on hashed n-grams (FORMAT.md, "n-grams"), fitted before the network.
+
+Every exit adds to its logits. A network that trained on top of logits of the rows they were fitted on would see hardly a mistake and learn
+nothing from them: it gets *out-of-fold* logits instead, each row's from a fit without it, which are as good as they will be on new texts.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Sequence
+
+import numpy as np
+
+from .model import ModelConfig
+from .ngrams import buckets
+
+FOLDS = 4
+PENALTIES = (0.03, 0.1, 0.3)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
+LEAST_WEIGHT = 0.02  # of a soft label
+
+
+@dataclass
+class LinearModel:
+    """A fitted one."""
+
+    rows: np.ndarray  # (buckets, columns): what `ngram.rows` will hold
+    bias: np.ndarray  # (classes,)
+    out_of_fold: np.ndarray  # logits (inputs, classes), each from a fit that did not see the input's row
+    penalty: float
+
+
+def table_shape(classes: int, multi: bool, most_bytes: int, tokens: int) -> tuple[int, int]:
+    """Buckets and bits of a table of at most `most_bytes` for so many classes and training tokens."""
+    columns = classes if multi else classes - 1
+    bits = 8 if columns == 1 else 4  # rows start at whole bytes, so one column gets all of its byte
+    row_bytes = (columns * bits + 7) // 8
+    most = min(most_bytes // row_bytes, 2 * tokens, 65_536)
+    return 1 << max(8, most.bit_length() - 1), bits
+
+
+def fit_linear(ids: Sequence[Sequence[int]], row: Sequence[int], targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
+    """Fit on encoded inputs; `row` says which inputs are windows of one text, `targets` (inputs, classes) are probabilities."""
+    features = _features(ids, config.ngram_longest, config.ngram_buckets)
+    texts = sorted(set(row))
+    random.Random(seed).shuffle(texts)
+    fold_of_text = {text: k % FOLDS for k, text in enumerate(texts)}
+    fold = np.array([fold_of_text[text] for text in row])
+    multi = config.task == "multi"
+
+    first, rest = fold == 0, fold != 0
+    fits = [_fit(features[rest], targets[rest], multi, c) for c in PENALTIES]
+    losses = [_loss(features[first] @ w + b, targets[first], multi) for w, b in fits]
+    best = int(np.argmin(losses))
+    out = np.zeros(targets.shape, np.float32)
+    out[first] = features[first] @ fits[best][0] + fits[best][1]
+    for k in range(1, FOLDS):
+        weight, bias = _fit(features[fold != k], targets[fold != k], multi, PENALTIES[best])
+        out[fold == k] = features[fold == k] @ weight + bias
+    weight, bias = _fit(features, targets, multi, PENALTIES[best])
+    if not multi:
+        # Only differences count between exclusive classes, and the first class has no column.
+        weight, bias, out = weight[:, 1:] - weight[:, :1], bias - bias[0], out - out[:, :1]
+    return LinearModel(weight.astype(np.float32), bias.astype(np.float32), out, PENALTIES[best])
+
+
+def _features(ids: Sequence[Sequence[int]], longest: int, size: int):
+    """Counts of n-grams over the root of how many there are, as the engine takes them: sparse (inputs, buckets)."""
+    from scipy.sparse import csr_matrix
+
+    places = [buckets(each, longest, size) for each in ids]
+    lengths = np.array([len(each) for each in places])
+    values = np.repeat(1 / np.sqrt(lengths), lengths).astype(np.float64)
+    starts = np.concatenate([[0], np.cumsum(lengths)])
+    matrix = csr_matrix((values, np.concatenate(places), starts), shape=(len(ids), size))
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _fit(features, targets: np.ndarray, multi: bool, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (buckets, classes) and biases (classes) of a logistic regression; rare n-grams count for more (inverse document frequency)."""
+    from scipy.sparse import diags, vstack
+    from sklearn.linear_model import LogisticRegression
+
+    seen = np.asarray((features > 0).sum(0)).ravel()
+    rarity = np.log((1 + features.shape[0]) / (1 + seen)) + 1
+    scaled = features @ diags(rarity)
+    classes = targets.shape[1]
+
+    def regression(x, y, weights) -> tuple[np.ndarray, np.ndarray]:
+        model = LogisticRegression(C=penalty, max_iter=60, tol=1e-3).fit(x, y, sample_weight=weights)
+        return model.coef_, model.intercept_
+
+    weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, -8.0)
+    if multi:
+        for c in range(classes):
+            if 0 < targets[:, c].sum() < len(targets):
+                (weight[c],), (bias[c],) = regression(scaled, targets[:, c] > 0.5, None)
+    else:
+        # A soft label is one row for each class, weighted by its probability.
+        row, label = np.nonzero(targets > LEAST_WEIGHT)
+        x = scaled if len(row) == len(targets) else vstack([scaled[row]])
+        coefficients, intercepts = regression(x, label, targets[row, label])
+        known = np.unique(label)
+        if len(known) == 2:
+            coefficients, intercepts = np.concatenate([0 * coefficients, coefficients]), np.array([0.0, intercepts[0]])
+        weight[known], bias[known] = coefficients, intercepts
+    return (weight * rarity).T, bias
+
+
+def _loss(z: np.ndarray, targets: np.ndarray, multi: bool) -> float:
+    if multi:
+        return float((np.logaddexp(0, z) - targets * z).mean())
+    z = z - z.max(-1, keepdims=True)
+    return float(-(targets * (z - np.log(np.exp(z).sum(-1, keepdims=True)))).sum(-1).mean())

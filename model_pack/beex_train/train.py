@@ -1,0 +1,179 @@
+"""The training loop: soft-routing loss over all exits, checkpoints, progress; one process or several (torchrun)."""
+
+from __future__ import annotations
+
+import math
+import random
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .data import DataError
+from .devices import add_up_gradients, matrix_precision, rank_and_world
+from .inputs import Inputs, all_logits
+from .model import Classifier, soft_routing_loss
+from .report import decide, right_rows
+
+SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
+FEWEST_TOKENS, MOST_ROUNDS, FEWEST_ROUNDS = 700_000, 15, 3
+
+
+@dataclass
+class Plan:
+    """How to train. Everything that changes the result is in it, so that a checkpoint knows whether it belongs to the run."""
+
+    rounds: float  # over the rows; long texts give one random window a round
+    batch_tokens: int
+    learning_rate: float
+    token_dropout: float
+    seed: int
+
+
+@dataclass
+class Rows:
+    """Encoded rows with what is wanted of them."""
+
+    inputs: Inputs
+    targets: np.ndarray  # probabilities (rows, classes)
+    linear: np.ndarray | None = None  # out-of-fold logits of the linear model, (inputs, classes)
+
+
+def rounds_for(tokens_a_round: int) -> float:
+    """Rounds over the rows for so many tokens in one: FEWEST_TOKENS, but never more than MOST_ROUNDS or fewer than FEWEST_ROUNDS."""
+    return max(FEWEST_ROUNDS, min(MOST_ROUNDS, FEWEST_TOKENS / tokens_a_round))
+
+
+class Progress:
+    """One line: share, loss, dev accuracy, time left. Rewritten in a terminal, printed now and then elsewhere."""
+
+    def __init__(self, total: int, first: int):
+        self.total, self.first, self.started, self.shown = total, first, time.monotonic(), 0.0
+
+    def show(self, step: int, loss: float, dev: str, force: bool = False) -> None:
+        """Report after `step` steps."""
+        now, terminal = time.monotonic(), sys.stderr.isatty()
+        if not force and now - self.shown < (0.5 if terminal else 60):
+            return
+        self.shown = now
+        left = (now - self.started) / max(1, step - self.first) * (self.total - step)
+        line = f"{100 * step / self.total:5.1f} %  loss {loss:.4f}  dev {dev}  {left / 60:.0f} min left"
+        print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal and not force else "\n", file=sys.stderr, flush=True)
+
+
+def _parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str, Any]]:
+    latent = {id(layer.weight) for layer in model.binary_layers()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    # No weight decay anywhere: it would pull latent weights towards the sign's jump, and scales and norms towards zero.
+    return [
+        {"params": [p for p in trained if id(p) in latent], "lr": 2 * learning_rate, "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) not in latent], "lr": learning_rate, "weight_decay": 0.0},
+    ]
+
+
+def dev_accuracy(model: Classifier, dev: Rows) -> str:
+    """Accuracy at every exit, in percent."""
+    thresholds = [0.0] * model.config.classes if model.config.task == "multi" else None
+    z = all_logits(model, dev.inputs, len(dev.targets))
+    return " ".join(f"{100 * right_rows(decide(each, thresholds), dev.targets).mean():.1f}" for each in z) + " %"
+
+
+def train(
+    model: Classifier, plan: Plan, special_ids: tuple[int, ...], unknown_id: int, rows: Rows, dev: Rows | None, checkpoint: Path,
+    compile: bool = False,
+) -> None:  # fmt: skip
+    """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
+
+    A resumed run on the CPU ends with the same weights as an uninterrupted one with the same number of threads and processes.
+    With several processes each takes a share of every batch, so that the steps are those of one process.
+    """
+    paired, device, multi = model.config.inputs == 2, model.embeddings.token.device, model.config.task == "multi"
+    rank, world = rank_and_world()
+    inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
+    linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
+    kept = torch.tensor(special_ids, device=device)
+    first_round = inputs.batches(plan.batch_tokens, plan.seed)
+    total = max(1, round(plan.rounds * len(first_round)))
+    optimizer = torch.optim.AdamW(_parameter_groups(model, plan.learning_rate), betas=(0.9, 0.98), fused=True)
+    warm_up = max(1, total // 20)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total)))
+    )
+    torch.manual_seed(plan.seed + 1000 * rank)
+    step = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=False, map_location=device)
+        if state["plan"] != asdict(plan) or state["world"] != world:
+            raise DataError(f"{checkpoint}: left by a run with other settings; delete it, or use the same settings to go on")
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"].cpu())
+        step = state["step"]
+        print(f"going on after step {step} of {total}", file=sys.stderr)
+    else:
+        model.initialise(*inputs.tensors(first_round[0], paired, device))
+
+    def save() -> None:
+        # Of several processes the first one saves; the others draw their dropout anew after a resume.
+        if rank > 0:
+            return
+        state = {
+            "plan": asdict(plan), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step,
+        }  # fmt: skip
+        temporary = checkpoint.with_suffix(".tmp")
+        torch.save(state, temporary)
+        temporary.replace(checkpoint)
+
+    def steps() -> Iterator[list[int]]:
+        epoch = step // len(first_round)
+        while True:
+            groups = inputs.batches(plan.batch_tokens, plan.seed + epoch)
+            # Later rounds may pack into another number of batches; the first one's number defines a round.
+            groups = (groups * 2)[: len(first_round)]
+            yield from groups[step - epoch * len(first_round) :]
+            epoch += 1
+
+    forward = torch.compile(model, dynamic=True) if compile else model
+    progress, running, dev_text = Progress(total, step), 0.0, "…"
+    saved = evaluated = time.monotonic()
+    for group in steps():
+        if step >= total:
+            break
+        model.train()
+        optimizer.zero_grad()
+        if part := group[rank::world]:
+            ids, mask, segments = inputs.tensors(part, paired, device)
+            if plan.token_dropout:
+                drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
+                ids = ids.masked_fill(drop, unknown_id)
+            prior = None if linear is None else linear[part]
+            with matrix_precision(device):
+                logits = forward(ids, mask, segments, prior)
+            loss = soft_routing_loss(logits.float(), targets[[inputs.row[i] for i in part]], multi=multi)
+            (loss * (len(part) / len(group))).backward()
+        add_up_gradients(model)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        model.clamp_latent()
+        step += 1
+        running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
+        now = time.monotonic()
+        if dev is not None and rank == 0 and now - evaluated > SAVE_SECONDS:
+            dev_text = dev_accuracy(model, dev)
+            evaluated = time.monotonic()
+        if now - saved > SAVE_SECONDS:
+            save()
+            saved = time.monotonic()
+        if rank == 0:
+            progress.show(step, running, dev_text)
+    save()
+    if rank == 0:
+        progress.show(step, running, dev_text, force=True)

@@ -1,0 +1,113 @@
+"""The base encoder: starts as its teacher, learns its states, is kept in a small file, and starts a classifier."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from transformers import BertConfig, BertModel, BertTokenizerFast
+
+from beex_train import pretrain as pretrain_module
+from beex_train.base import Base, save_base
+from beex_train.cli import main
+from beex_train.data import DataError
+from beex_train.pack import PackFile
+from beex_train.pretrain import Corpus, Pretraining, base_config, pretrain, start_from_teacher, word_means
+from beex_train.simulate import Simulator
+from beex_train.teach import Teacher
+from beex_train.tokenizer import Encoder, train_vocabulary
+
+
+@pytest.fixture(scope="module")
+def teacher_folder(tmp_path_factory, rows):
+    """A BERT of two layers that nobody trained, with a vocabulary of its own."""
+    folder = tmp_path_factory.mktemp("teacher")
+    words = sorted({word for _, text in rows for word in text.split()})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(words) + 5, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, max_position_embeddings=64,
+        initializer_range=0.1,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def base_file(tmp_path_factory, teacher_folder, rows):
+    """A base trained for a moment."""
+    texts = [text for _, text in rows]
+    options = Pretraining(
+        teacher=str(teacher_folder), layers=(0, 1), slfn_size=128, vocabulary_size=200, max_tokens=32, batch_tokens=512, tokens=40_000,
+        learning_rate=3e-3, embedding_bits=4,
+    )  # fmt: skip
+    folder = tmp_path_factory.mktemp("base")
+    encoder = Encoder(train_vocabulary(texts, options.vocabulary_size))
+    model, about = pretrain(texts * 3, encoder, options, folder / "base.checkpoint", compile=False)
+    save_base(folder / "base.npz", model, encoder.vocabulary, about)
+    return folder / "base.npz"
+
+
+def test_words_are_means_of_their_pieces():
+    states = torch.arange(10.0).view(1, 5, 2)
+    means = word_means(states, torch.tensor([[0, 1, 1, 2, 3]]), 3)
+    assert torch.equal(means, torch.tensor([[0.0, 1.0], [3.0, 4.0], [6.0, 7.0]]))
+
+
+def test_words_of_student_and_teacher_are_the_same_words(teacher_folder, rows):
+    teacher = Teacher(teacher_folder, 2)
+    texts = ["the film is charming", "a story, its cast"]
+    corpus = Corpus(texts, Encoder(train_vocabulary(texts * 2, 60)), teacher, 32)
+    for ours, theirs in zip(corpus.student, corpus.teacher):
+        assert ours[1, -1] == theirs[1, -1] and ours.shape[1] >= theirs.shape[1]
+
+
+def test_start_is_close_to_the_teacher_and_training_comes_closer(teacher_folder, base_file, rows):
+    teacher = Teacher(teacher_folder, 2).eval()
+    base = Base.load(base_file)
+    encoder, options = Encoder(base.vocabulary), Pretraining(layers=(0, 1))
+    corpus = Corpus([text for _, text in rows[:64]], encoder, teacher, 32)
+    start = base.model()
+    start_from_teacher(start, teacher, base.vocabulary, (0, 1))
+    start.initialise(*pretrain_module.padded(corpus.student, 64)[:2])
+    distance = lambda model: pretrain_module.distance(lambda ids, mask: model.eval().states(ids, mask), teacher, options.layers, corpus.student, corpus.teacher)
+    with torch.no_grad():
+        before, after = distance(start), distance(base.model())
+    assert after[-2] < 0.8 * before[-2] and after[-1] < before[-1]
+
+
+def test_file_keeps_every_sign(base_file):
+    base = Base.load(base_file)
+    model = base.model()
+    save_base(base_file.with_name("again.npz"), model, base.vocabulary, base.about)
+    again = Base.load(base_file.with_name("again.npz"))
+    for name, value in base.state.items():
+        assert torch.equal(again.state[name], value), name
+
+
+def test_pack_of_the_base_gives_its_vectors(base_file, tmp_path):
+    out = tmp_path / "base.beex"
+    assert main(["export", str(base_file), "--out", str(out)]) == 0
+    simulator, base = Simulator(PackFile.open(out)), Base.load(base_file)
+    text = "the film is charming and warm"
+    ids = torch.tensor([[simulator.encoder.cls_id, *simulator.encoder.tokens([text])[0], simulator.encoder.sep_id]])
+    with torch.no_grad():
+        mean = base.model().eval().states(ids, torch.ones_like(ids, dtype=torch.bool))[-1].mean(1)[0].numpy()
+    assert np.allclose(simulator.embed(text), mean / np.linalg.norm(mean), atol=1e-3)
+
+
+@pytest.mark.parametrize("options", [[], ["--float-twin"], ["--activation-bits", "1"]])
+def test_fit_starts_from_the_base(base_file, train_file, dev_file, tmp_path, options):
+    report = tmp_path / "x.json"
+    command = ["fit", str(train_file), "--dev", str(dev_file), "--out", str(tmp_path / "x.beex"), "--base", str(base_file), "--report", str(report)]
+    assert main([*command, "--rounds", "6", "--learning-rate", "0.002", *options]) == 0
+    assert json.loads(report.read_text())["dev"]["accuracy"] > 0.9
+
+
+def test_what_is_no_base_is_refused(tmp_path):
+    with pytest.raises(DataError, match="no such base"):
+        Base.load(tmp_path / "missing.npz")
+    (tmp_path / "broken.npz").write_bytes(b"PK not really")
+    with pytest.raises(DataError, match="not a base encoder"):
+        Base.load(tmp_path / "broken.npz")

@@ -1,0 +1,58 @@
+"""The linear model inside: fitted on hashed n-grams, out of fold for training, equal to what the network computes."""
+
+import numpy as np
+import torch
+
+from beex_train.linear import fit_linear, table_shape
+from beex_train.model import ModelConfig, NgramRows
+from beex_train.ngrams import buckets
+
+
+def problem(classes: int, rows: int, seed: int = 2):
+    """Texts of ids whose class is that of the marker id among them; a fifth of the labels is wrong."""
+    generator = np.random.default_rng(seed)
+    labels = generator.integers(0, classes, rows)
+    ids = [[0, *generator.integers(20, 80, 6), 5 + label, *generator.integers(20, 80, 3), 1] for label in labels]
+    noisy = np.where(generator.random(rows) < 0.2, generator.integers(0, classes, rows), labels)
+    return ids, labels, np.eye(classes)[noisy]
+
+
+def config(classes: int, task: str = "single") -> ModelConfig:
+    return ModelConfig(task=task, classes=classes, vocabulary_size=100, hidden_size=64, heads=2, ngram_buckets=2048, ngram_bits=8)
+
+
+def test_finds_the_marker_and_out_of_fold_logits_are_honest():
+    for classes in (2, 4):
+        ids, labels, targets = problem(classes, 600)
+        fitted = fit_linear(ids, list(range(600)), targets, config(classes), seed=1)
+        assert (fitted.out_of_fold.argmax(1) == labels).mean() > 0.9
+        assert (fitted.out_of_fold[:, 0] == 0).all()
+        # The noise of the labels cannot be known without having seen them.
+        assert (fitted.out_of_fold.argmax(1) == targets.argmax(1)).mean() < 0.9
+
+
+def test_network_computes_what_was_fitted():
+    for task, classes in (("single", 3), ("multi", 3)):
+        ids, _, targets = problem(classes, 400)
+        fitted = fit_linear(ids, list(range(400)), targets, config(classes, task), seed=1)
+        module = NgramRows(config(classes, task))
+        with torch.no_grad():
+            module.rows.copy_(torch.from_numpy(fitted.rows))
+            batch = torch.tensor(ids[:50])
+            z = module(batch, torch.ones_like(batch, dtype=torch.bool)).numpy() + fitted.bias
+        rows = fitted.rows if task == "multi" else np.pad(fitted.rows, ((0, 0), (1, 0)))
+        wanted = np.stack([rows[buckets(each, 2, 2048)].sum(0) / np.sqrt(2 * len(each) - 1) for each in ids[:50]]) + fitted.bias
+        assert np.corrcoef(z.ravel(), wanted.ravel())[0, 1] > 0.999
+
+
+def test_windows_of_a_text_share_its_fold():
+    ids, _, targets = problem(2, 200)
+    doubled = [each for each in ids for _ in range(2)]
+    fitted = fit_linear(doubled, [k // 2 for k in range(400)], np.repeat(targets, 2, axis=0), config(2), seed=1)
+    assert np.allclose(fitted.out_of_fold[::2], fitted.out_of_fold[1::2], atol=1e-5)
+
+
+def test_table_fits_its_bytes():
+    for classes in (2, 3, 20, 151):
+        buckets, bits = table_shape(classes, False, 131_072, 10**7)
+        assert buckets * ((classes - 1) * bits + 7) // 8 <= 131_072 and buckets >= 256
