@@ -2,17 +2,30 @@
 
 Modules, from the bottom up; none imports a later one:
 
-    data       tables of labelled texts (CSV, TSV), splits that do not leak
+    devices    fast products, several processes
+    data       tables of labelled texts (CSV, TSV), cleaned, split so that nothing leaks
+    report     accuracy and its kin with their uncertainty
+    baseline   the floors: a linear model, fastText
     tokenizer  the WordPiece vocabulary a pack carries
     binary     binarized weights and few-bit activations with their gradients
-    model      the network: embeddings, blocks (attention, SLFN), exits
     pack       the `.beex` container, written and read
+    ngrams     which rows of the linear model an input adds up
+    model      the network: embeddings, blocks (attention, SLFN), exits
+    linear     the linear model inside, and what it tells the network in training
     export     a trained network as a pack
     simulate   the engine's arithmetic in NumPy, bit for bit, on a pack
-    exits      exit rules, calibration, cost of a text
-    teach      a float teacher's soft labels for unlabelled text (optional)
-    fit        the training loop
+    sizes      bytes of a pack, by part and beside its float twin
+    exits      calibration, thresholds, exit rules
+    inputs     encoded rows in batches
+    teach      a float teacher, its soft labels for unlabelled text (optional)
+    base       the base encoder's file
+    pretrain   how the base encoder is made
+    train      the training loop
+    fit        labelled rows to a pack and its report
     golden     vectors for the engine's tests
-    baseline   a linear model on the same rows (optional)
+    results    recipes, packs and reports as read from files
+    bias       scores of harmless sentences that name groups of people
+    pareto     the picture of accuracy over bytes
+    cards      model cards and tables
     cli        `beex-train`
 """

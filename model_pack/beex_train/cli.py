@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, pretrain, export, teach, baseline, golden."""
+"""`beex-train`: fit, eval, pretrain, export, teach, baseline, cards, bias, golden."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import report
+from . import bias, report
 from .baseline import fasttext_baseline, linear_baseline, majority_baseline
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base, save_base
+from .cards import publish
 from .data import DataError, class_targets, is_multi_label, read_table
 from .devices import join_processes, rank_and_world
 from .export import export
@@ -27,6 +28,7 @@ from .golden import write_all
 from .pack import TASKS, ExitRule, PackError, PackFile
 from .pretrain import Pretraining, pretrain, read_corpus
 from .simulate import Simulator
+from .sizes import ratios, sizes
 from .teach import teach
 from .tokenizer import Encoder, train_vocabulary
 
@@ -118,17 +120,6 @@ def _pretrain(arguments: argparse.Namespace) -> None:
     print(f"wrote {out}: {out.stat().st_size:,} bytes")
 
 
-def _size(pack: PackFile, file_bytes: int) -> str:
-    """Bytes of the file and of its binarized matrices (signs and row scales), beside float32 weights of the same number."""
-    linear = [name.removesuffix(".bits") for name in pack.sections if name.startswith("block") and name.endswith(".bits")]
-    weights = 8 * sum(len(pack.sections[f"{name}.bits"]) for name in linear)
-    binarized = sum(len(pack.sections[f"{name}.{part}"]) for name in linear for part in ("bits", "scale"))
-    text = f"{file_bytes:,} bytes; binarized matrices {binarized:,} bytes, {4 * weights / binarized:.1f} times smaller than float32"
-    if parameters := pack.metadata.get("size", {}).get("parameters"):
-        text += f"; whole file {4 * parameters / file_bytes:.1f} times"
-    return text
-
-
 def _eval(arguments: argparse.Namespace) -> None:
     pack = PackFile.open(arguments.pack)
     labels, multi = pack.lines("labels"), pack.config["task"] == TASKS.index("multi")
@@ -136,7 +127,9 @@ def _eval(arguments: argparse.Namespace) -> None:
     targets = class_targets(table, labels)
     if (table.texts_b is not None) != (pack.config["inputs"] == 2):
         raise DataError(f"{table.name}: the pack classifies {'pairs' if pack.config['inputs'] == 2 else 'single texts'}; give such rows")
-    print(f"size                {_size(pack, Path(arguments.pack).stat().st_size)}")
+    size = sizes(Path(arguments.pack).read_bytes())
+    smaller = ", ".join(f"{part.replace('_', ' ')} {ratio:.1f} times" for part, ratio in ratios(size).items() if ratio)
+    print(f"size                {size['bytes']:,} bytes, {size['gzipped']:,} gzipped; smaller than in float32: {smaller}")
     simulator = Simulator(pack)
     thresholds = pack.floats("threshold.by_label", len(labels)).tolist() if multi else None
     pairs = table.texts_b or [None] * len(table)
@@ -171,6 +164,17 @@ def _baseline(arguments: argparse.Namespace) -> None:
 
 def _golden(arguments: argparse.Namespace) -> None:
     write_all(Path(arguments.folder), Path(arguments.packs))
+
+
+def _cards(arguments: argparse.Namespace) -> None:
+    print(publish(Path(arguments.folder)))
+
+
+def _bias(arguments: argparse.Namespace) -> None:
+    result = bias.probe_pack(Simulator(PackFile.open(arguments.pack)), arguments.label)
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(bias.table(result))
 
 
 def parser() -> argparse.ArgumentParser:
@@ -230,6 +234,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", required=True)
     command.add_argument("--seed", type=int, default=1)
     command.set_defaults(run=_baseline)
+
+    command = commands.add_parser("cards", help="write model cards and the picture; print the tables of packs and of the papers' data sets")
+    command.add_argument("folder", nargs="?", default="model_pack")
+    command.set_defaults(run=_cards)
+
+    command = commands.add_parser("bias", help="how a pack scores harmless sentences that differ in the group they mention")
+    command.add_argument("pack")
+    command.add_argument("--label", default="", help="whose probability (default: the pack's last label)")
+    command.add_argument("--out", help="also write JSON, for a card: model_pack/reports/NAME.bias.json")
+    command.set_defaults(run=_bias)
 
     command = commands.add_parser("golden", parents=[common], help="write the engine's golden vectors again")
     command.add_argument("--folder", default="model_pack/golden")

@@ -15,12 +15,14 @@ from . import baseline, exits, report
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import DataError, Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
+from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs, all_logits
 from .linear import LinearModel, fit_linear, table_shape
 from .model import Classifier, ModelConfig
 from .pack import ExitRule, PackFile
 from .simulate import Simulator
+from .sizes import sizes
 from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
@@ -203,7 +205,10 @@ def fit(
     settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None, checkpoint: Path, compile: bool = False,
     device: str = "cpu",
 ) -> Fitted:  # fmt: skip
-    """Train, calibrate on held-out training rows, choose size, thresholds and exit rule there, measure on `dev`, export."""
+    """Train, calibrate on held-out training rows, choose size, thresholds and exit rule there, measure on `dev`, export.
+
+    Of several processes (torchrun) only the first has an outcome.
+    """
     started = time.monotonic()
     prepared = prepare(settings, table, dev, soft_labels)
     for note in prepared.notes:
@@ -213,6 +218,8 @@ def fit(
     train(
         model, plan_of(prepared), (encoder.cls_id, encoder.sep_id), encoder.unk_id, prepared.rows, prepared.dev, checkpoint, compile
     )
+    if rank_and_world()[0] > 0:
+        return Fitted(None, {})  # one process is enough for the rest
     fitted = finish(prepared, model)
     fitted.report["seconds"] = round(time.monotonic() - started, 1)
     return fitted
@@ -244,13 +251,14 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
 
     def packed() -> bytes:
         return export(
-            model, prepared.encoder, names, describe(settings, model, out), calibration.temperatures, calibration.rule, calibration.thresholds
+            model, prepared.encoder, names, describe(prepared, model, out), calibration.temperatures, calibration.rule, calibration.thresholds
         )
 
     pack = packed()
     if dev_logits is not None and prepared.dev_table.texts_b is None:
         out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, dev_logits, calibration)
         pack = packed()
+    out["size"] = sizes(pack)
     return Fitted(pack, out)
 
 
@@ -341,15 +349,13 @@ def size_report(model: Classifier) -> dict[str, int]:
     }
 
 
-def describe(settings: Settings, model: Classifier, report: dict[str, Any]) -> dict[str, Any]:
+def describe(prepared: Prepared, model: Classifier, report: dict[str, Any]) -> dict[str, Any]:
     """The pack's metadata."""
+    settings, people = prepared.settings, ("name", "description", "licence", "data", "limits")
     return {
-        "name": settings.name,
-        "description": settings.description,
-        "licence": settings.licence,
-        "data": settings.data,
-        "limits": settings.limits,
-        "training": {k: v for k, v in asdict(settings).items() if k not in ("name", "description", "licence", "data", "limits")},
+        **{key: getattr(settings, key) for key in people},
+        "base": prepared.base.about if prepared.base is not None else None,
+        "training": {key: value for key, value in asdict(settings).items() if key not in people},
         "size": size_report(model),
         "metrics": report,
     }

@@ -105,16 +105,22 @@ def _grouped(order: Sequence[int], ids: Sequence[Sequence[int]], tokens: int) ->
 
 @torch.no_grad()
 def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
-    """Logits (exits, rows, classes). Several windows of a row are averaged as probabilities, as the engine does, and their logits returned."""
+    """Logits (exits, rows, classes). Those of a row with several windows are the logits of their mean probabilities, as in the engine."""
     model.eval()
     paired, device = model.config.inputs == 2, model.embeddings.token.device
     each = np.zeros((len(model.exits), len(inputs), model.config.classes), np.float32)
     for group in inputs.batches(16_384, None):
         each[:, group] = model(*inputs.tensors(group, paired, device)).float().cpu().numpy()
-    if len(inputs) == rows:
+    windows = np.bincount(inputs.row, minlength=rows)
+    if windows.max(initial=1) == 1:
         return each
     multi = model.config.task == "multi"
-    total = np.zeros((len(model.exits), rows, model.config.classes), np.float64)
-    np.add.at(total, (slice(None), inputs.row), exits.probabilities(each, multi))
-    mean = np.clip(total / np.bincount(inputs.row, minlength=rows)[:, None], 1e-7, 1 - 1e-7)
-    return (np.log(mean / (1 - mean)) if multi else np.log(mean)).astype(np.float32)
+    row, several = np.asarray(inputs.row), windows[inputs.row] > 1
+    logits = np.zeros((len(model.exits), rows, model.config.classes), np.float32)
+    logits[:, row[~several]] = each[:, ~several]
+    total = np.zeros_like(logits, np.float64)
+    np.add.at(total, (slice(None), row[several]), exits.probabilities(each[:, several], multi))
+    pooled = windows > 1
+    mean = np.clip(total[:, pooled] / windows[pooled, None], 1e-7, 1 - 1e-7)
+    logits[:, pooled] = np.log(mean / (1 - mean)) if multi else np.log(mean)
+    return logits

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -236,10 +237,14 @@ class Classifier(nn.Module):
         return states
 
     def forward(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, linear: Tensor | None = None) -> Tensor:
-        """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see prior.py)."""
+        """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see linear.py)."""
         if linear is None and self.ngrams is not None:
             linear = self.ngrams(ids, mask)
-        first, *others = [head(self.pool(h, mask)) for head, h in zip(self.exits, self.states(ids, mask, segments))]
+        return self.read_exits(self.states(ids, mask, segments), mask, linear)
+
+    def read_exits(self, states: Sequence[Tensor], mask: Tensor, linear: Tensor | None) -> Tensor:
+        """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes)."""
+        first, *others = [head(self.pool(h, mask)) for head, h in zip(self.exits, states)]
         if linear is not None:
             first = first + linear
         return torch.stack([first, *(other + first for other in others)])

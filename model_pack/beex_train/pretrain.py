@@ -15,7 +15,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Iterator, Sequence
+from typing import Any, Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -183,7 +183,7 @@ def word_means(states: Tensor, index: Tensor, places: int) -> Tensor:
     return total[:places] / count[:places].clamp_min(1).unsqueeze(-1)
 
 
-def distance(model: nn.Module, teacher: Teacher, layers: Sequence[int], students: Sequence[np.ndarray], teachers: Sequence[np.ndarray]) -> Tensor:
+def distance(states_of: Callable[[Tensor, Tensor], list[Tensor]], teacher: Teacher, layers: Sequence[int], students: Sequence[np.ndarray], teachers: Sequence[np.ndarray]) -> Tensor:
     """One loss per state (embeddings, block 1 …): unexplained share of the variance of the teacher's word states; and last,
     1 - cosine of the mean vectors."""
     words = max(row[1, -1] for row in students) + 1
@@ -193,7 +193,7 @@ def distance(model: nn.Module, teacher: Teacher, layers: Sequence[int], students
     with torch.no_grad(), matrix_precision(ids.device):
         states = teacher.encoder(input_ids=teacher_ids, attention_mask=teacher_mask, output_hidden_states=True).hidden_states
     with matrix_precision(ids.device):
-        ours = model(ids, mask)
+        ours = states_of(ids, mask)
     used = torch.zeros(places + 1, dtype=torch.bool).index_fill_(0, index.flatten(), True)[:places]
     losses = []
     for state, layer in zip(ours, (0, *(layer + 1 for layer in layers))):
@@ -203,17 +203,6 @@ def distance(model: nn.Module, teacher: Teacher, layers: Sequence[int], students
     mean = lambda state, mask: (state.float() * mask.unsqueeze(-1)).sum(1) / mask.sum(1, keepdim=True)
     cosine = F.cosine_similarity(mean(ours[-1], mask), mean(states[-1], teacher_mask)).mean()
     return torch.stack([*losses, 1 - cosine])
-
-
-class _States(nn.Module):
-    """`Classifier.states` as a forward method, which is what torch.compile compiles."""
-
-    def __init__(self, model: Classifier):
-        super().__init__()
-        self.model = model
-
-    def forward(self, ids: Tensor, mask: Tensor) -> list[Tensor]:
-        return self.model.states(ids, mask)
 
 
 def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, checkpoint: Path, compile: bool = True) -> tuple[Classifier, dict[str, Any]]:
@@ -256,11 +245,10 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     def held_out_distance() -> str:
         model.eval()
         with torch.no_grad():
-            losses = distance(states, teacher, options.layers, *held_out)
+            losses = distance(model.states, teacher, options.layers, *held_out)
         return " ".join(f"{x:.3f}" for x in losses.tolist())
 
-    states = _States(model)
-    forward = torch.compile(states, dynamic=True) if compile else states
+    states = torch.compile(model.states, dynamic=True) if compile else model.states
     print(f"start: held out {held_out_distance()}", file=sys.stderr, flush=True)
     started = saved = time.monotonic()
     first, running = seen, None
@@ -274,7 +262,7 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
             parameters["lr"] = rate * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * share)))
         model.train()
         students = [corpus.student[i] for i in group]
-        losses = distance(forward, teacher, options.layers, students, [corpus.teacher[i] for i in group])
+        losses = distance(states, teacher, options.layers, students, [corpus.teacher[i] for i in group])
         loss = losses[:-1].mean() + 4 * losses[-1]
         optimizer.zero_grad()
         loss.backward()

@@ -140,7 +140,8 @@ def train(
             yield from groups[step - epoch * len(first_round) :]
             epoch += 1
 
-    forward = torch.compile(model, dynamic=True) if compile else model
+    # Not the exits: without them networks for other classes share what was compiled.
+    states = torch.compile(model.states, dynamic=True) if compile else model.states
     progress, running, dev_text = Progress(total, step), 0.0, "…"
     saved = evaluated = time.monotonic()
     for group in steps():
@@ -148,23 +149,24 @@ def train(
             break
         model.train()
         optimizer.zero_grad()
-        if part := group[rank::world]:
+        if part := group[rank::world]:  # a small last group may leave nothing for the last processes
             ids, mask, segments = inputs.tensors(part, paired, device)
             if plan.token_dropout:
                 drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
                 ids = ids.masked_fill(drop, unknown_id)
             prior = None if linear is None else linear[part]
             with matrix_precision(device):
-                logits = forward(ids, mask, segments, prior)
-            loss = soft_routing_loss(logits.float(), targets[[inputs.row[i] for i in part]], multi=multi)
+                each = states(ids, mask, segments)
+            logits = model.read_exits(each, mask, prior)
+            loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in part]], multi=multi)
             (loss * (len(part) / len(group))).backward()
+            running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
         add_up_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         model.clamp_latent()
         step += 1
-        running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
         now = time.monotonic()
         if dev is not None and rank == 0 and now - evaluated > SAVE_SECONDS:
             dev_text = dev_accuracy(model, dev)

@@ -71,7 +71,7 @@ def test_start_is_close_to_the_teacher_and_training_comes_closer(teacher_folder,
     start = base.model()
     start_from_teacher(start, teacher, base.vocabulary, (0, 1))
     start.initialise(*pretrain_module.padded(corpus.student, 64)[:2])
-    distance = lambda model: pretrain_module.distance(lambda ids, mask: model.eval().states(ids, mask), teacher, options.layers, corpus.student, corpus.teacher)
+    distance = lambda model: pretrain_module.distance(model.eval().states, teacher, options.layers, corpus.student, corpus.teacher)
     with torch.no_grad():
         before, after = distance(start), distance(base.model())
     assert after[-2] < 0.8 * before[-2] and after[-1] < before[-1]
