@@ -66,7 +66,7 @@ def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
 
 
 def test_length_of_a_run_follows_the_data():
-    assert [train_module.rounds_for(tokens) for tokens in (1000, 70_000, 10_000_000)] == [15, 10, 3]
+    assert [train_module.rounds_for(tokens) for tokens in (1000, 70_000, 10_000_000)] == [15, 10, 1]
 
 
 def test_several_labels_a_row(tmp_path, rows, capsys):
