@@ -294,7 +294,7 @@ TEST_CASE("classifier: a multi-label answer is what is above its threshold, like
   const std::span<const float> threshold = classifier->pack().threshold;
   std::size_t sizes = 0;
   bool tied = false;
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+  for (std::uint32_t seed = 0; seed < 60; ++seed) {
     Result result;
     REQUIRE(classifier->classify(letters(1 + seed, seed), {}, result).ok());
     CHECK((result.windows > 1) == (seed >= 10));

@@ -231,11 +231,12 @@ TEST_CASE("n-grams have the bits of their equation", "[ops]") {
               h ^= h >> 15;
               h = h * 0x2C1B3C6Dull % (1ull << 32);
               h ^= h >> 12;
+              const auto row = static_cast<std::size_t>(h % buckets) * row_bytes;
               for (std::size_t r = 0; r < columns; ++r) {
                 int q = 0;
                 for (std::uint32_t bit = 0; bit < bits; ++bit) {
                   const std::size_t at = r * bits + bit;
-                  q |= (rows[h % buckets * row_bytes + at / 8] >> at % 8 & 1) << bit;
+                  q |= (rows[row + at / 8] >> at % 8 & 1) << bit;
                 }
                 sum[r] += q - (1 << (bits - 1));
               }
