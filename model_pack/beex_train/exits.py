@@ -88,7 +88,7 @@ class Exits:
         self.probabilities = probabilities(logits / np.asarray(temperatures)[:, None, None], thresholds is not None)
         self.entropies = entropy(self.probabilities, thresholds is not None)
         self.right = np.stack([right_rows(decide_labels(p, thresholds), targets) for p in self.probabilities])
-        self.thresholds = thresholds
+        self.targets, self.thresholds = targets, thresholds
 
     @property
     def last(self) -> int:
@@ -109,14 +109,23 @@ class Exits:
         every = np.arange(rows)
         return Routing(self.right[answered, every], stopped, self.probabilities[answered, every])
 
-    def choose_rule(self, allowed_loss: float) -> ExitRule:
-        """The fractional rule that runs least at no more than `allowed_loss` below full depth."""
-        full = self.right[-1].mean()
-        best, best_key = ExitRule(), (self.last + 1.0, 0.0)
+    def choose_rule(self, most_work: float) -> ExitRule:
+        """The fractional rule that answers best while it runs at most `most_work` of the blocks; without one, every block runs.
+
+        Best is the least cross-entropy of the answers given: on a thousand rows the accuracies of a hundred rules differ by chance, and the
+        cheapest of the accurate ones would be the luckiest.
+        """
+        best, best_loss = ExitRule(), math.inf
         for threshold, certain, uncertain in product((-1.0, 0.0, 0.05, 0.1, 0.2), (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)):
             rule = ExitRule("fractional", threshold, certain, uncertain)
             routed = self.route(rule)
-            key = (float(routed.exit.mean()), -routed.accuracy)
-            if routed.accuracy >= full - allowed_loss and key < best_key:
-                best, best_key = rule, key
+            if routed.depth(self.last) <= most_work and (loss := self._loss(routed.answers)) < best_loss:
+                best, best_loss = rule, loss
         return best
+
+    def _loss(self, answers: np.ndarray) -> float:
+        """Mean cross-entropy of probabilities (rows, classes)."""
+        loss = -self.targets * np.log(np.maximum(answers, 1e-9))
+        if self.thresholds is not None:
+            loss = loss - (1 - self.targets) * np.log(np.maximum(1 - answers, 1e-9))
+        return float(loss.sum(-1).mean())

@@ -88,7 +88,7 @@ def export(
         "slfn_form": SLFN_FORMS.index(config.slfn_form), "pooling": int(config.pooling == "cls"), "attention": 0,
         "normalizer": int(encoder.fold_case), "cls_id": encoder.cls_id, "sep_id": encoder.sep_id, "unk_id": encoder.unk_id,
         "ngram_buckets": config.ngram_buckets, "ngram_longest": config.ngram_longest if config.ngram_buckets else 0,
-        "ngram_bits": config.ngram_bits if config.ngram_buckets else 0,
+        "ngram_bits": config.ngram_bits if config.ngram_buckets else 0, "exit_bits": 8 if config.exit_bits == 8 and model.exits else 0,
     }  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -123,7 +123,10 @@ def export(
     if config.task == "features":
         return writer.to_bytes()
     for i, head in enumerate(model.exits):
-        writer.add(f"exit{i}.weight", _array(head.weight))
+        if config.exit_bits == 8:
+            _add_rows(writer, f"exit{i}", head.weight, 8)
+        else:
+            writer.add(f"exit{i}.weight", _array(head.weight))
         writer.add(f"exit{i}.bias", _array(head.bias))
     temperatures = temperatures if temperatures is not None else [1.0] * len(model.exits)
     writer.add("exit.inverse_temperature", np.array([1 / t for t in temperatures], np.float32))

@@ -27,6 +27,7 @@ from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
+MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 CHECKED_ROWS = 64  # dev rows on which the pack's simulation is compared with the trained network
 
 
@@ -44,7 +45,7 @@ class Settings:
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
-    ngram_bytes: int = 131_072  # most bytes of its table
+    ngram_bytes: int = 400_000  # most bytes of its table
     rounds: float = 0.0  # over the training rows
     activation_bits: int = 0  # the base's, or 4
     batch_tokens: int = 0
@@ -53,7 +54,7 @@ class Settings:
     dropout: float = 0.1
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
-    allowed_loss: float = 0.002  # of accuracy on held-out rows, for the exit rule's saving
+    most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
@@ -116,7 +117,9 @@ class Fitted:
 
 def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None) -> Prepared:
     """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model."""
+    read = table.notes
     table, notes = clean(table)
+    notes = read + notes
     names, multi = class_names(table), is_multi_label(table)
     paired = table.texts_b is not None
     if dev is not None:
@@ -149,7 +152,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
         cut = "cut at the end of the longer text" if paired else "read in windows"
         notes.append(f"{inputs.windowed:,} of {len(texts):,} rows are longer than {most} tokens: {cut}")
 
-    data = {"classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
+    data = {"exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
     linear = None
     if settings.ngrams:
         buckets, bits = table_shape(len(names), multi, settings.ngram_bytes, sum(map(len, inputs.ids)))
@@ -195,7 +198,7 @@ def plan_of(prepared: Prepared) -> Plan:
         rounds=settings.rounds or rounds_for(tokens),
         # Small tables need steps more than they need smooth ones.
         batch_tokens=settings.batch_tokens or (2048 if tokens > 100_000 else 1024),
-        learning_rate=settings.learning_rate or (4e-4 if from_base else 1e-3),
+        learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
     )
@@ -234,7 +237,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         blocks = useful_blocks(held_logits, held.targets, multi)
         model.keep_blocks(blocks)
         held_logits = held_logits[: blocks + 1]
-    calibration = calibrate(held_logits, held.targets, multi, settings.allowed_loss)
+    calibration = calibrate(held_logits, held.targets, multi, settings.most_work)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
         "linear_penalty": prepared.linear.penalty if prepared.linear else None,
@@ -271,13 +274,13 @@ class Calibration:
     rule: ExitRule
 
 
-def calibrate(logits: np.ndarray, targets: np.ndarray, multi: bool, allowed_loss: float) -> Calibration:
+def calibrate(logits: np.ndarray, targets: np.ndarray, multi: bool, most_work: float) -> Calibration:
     """Temperatures, thresholds and exit rule; without rows none of them can be chosen, and every block runs."""
     if not len(targets):
         return Calibration([1.0] * len(logits), [0.5] * logits.shape[-1] if multi else None, ExitRule())
     temperatures = exits.fit_temperatures(logits, targets, multi)
     thresholds = exits.fit_thresholds(exits.probabilities(logits[-1] / temperatures[-1], True), targets) if multi else None
-    rule = exits.Exits(logits, temperatures, targets, thresholds).choose_rule(allowed_loss)
+    rule = exits.Exits(logits, temperatures, targets, thresholds).choose_rule(most_work)
     return Calibration(temperatures, thresholds, rule)
 
 

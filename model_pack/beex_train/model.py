@@ -46,6 +46,7 @@ class ModelConfig:
     ngram_buckets: int = 0  # rows of the linear model inside; 0 for none
     ngram_longest: int = 2
     ngram_bits: int = 4
+    exit_bits: int = 32  # of the exits' weights; or 8
     surrogate: str = "second-order"
     binary: bool = True
     dropout: float = 0.1
@@ -57,7 +58,7 @@ class ModelConfig:
 
     def float_twin(self) -> "ModelConfig":
         """The same network with float weights and activations."""
-        return replace(self, binary=False, activation_bits=32, embedding_bits=32, position_bits=32)
+        return replace(self, binary=False, activation_bits=32, embedding_bits=32, position_bits=32, exit_bits=32)
 
     def check(self) -> None:
         """Raise ValueError where FORMAT.md would not allow the shape."""
@@ -74,6 +75,7 @@ class ModelConfig:
             "a pack of features has no classes and no n-grams": self.task != "features" or self.classes == self.ngram_buckets == 0,
             "ngram_buckets must be 0 or a power of two, 256 to 1,048,576": self.ngram_buckets in (0, *(2**k for k in range(8, 21))),
             "ngram_longest must be 1 to 4": 1 <= self.ngram_longest <= 4,
+            "exit_bits must be 8 or 32": self.exit_bits in (8, 32),
             "ngram_bits must be 2, 4 or 8": self.ngram_bits in (2, 4, 8),
             "pooling must be mean or cls": self.pooling in ("mean", "cls"),
         }
@@ -244,7 +246,9 @@ class Classifier(nn.Module):
 
     def read_exits(self, states: Sequence[Tensor], mask: Tensor, linear: Tensor | None) -> Tensor:
         """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes)."""
-        first, *others = [head(self.pool(h, mask)) for head, h in zip(self.exits, states)]
+        first, *others = [
+            F.linear(self.pool(h, mask), few_bit_rows(head.weight, self.config.exit_bits), head.bias) for head, h in zip(self.exits, states)
+        ]
         if linear is not None:
             first = first + linear
         return torch.stack([first, *(other + first for other in others)])

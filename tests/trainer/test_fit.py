@@ -115,7 +115,7 @@ def test_soft_labels_and_float_twin(train_file, dev_file, tmp_path, rows):
     [
         (["fit", "missing.tsv", "--out", "x.beex"], "no such file"),
         (["eval", "missing.beex", "missing.tsv"], "no such file"),
-        (["fit", "TRAIN", "--out", "x.beex", "--hidden-size", "100"], "multiple of 64"),
+        (["fit", "TRAIN", "--out", "x.beex", "--base", "none", "--hidden-size", "100"], "multiple of 64"),
         (["fit", "TRAIN", "--out", "x.beex", "--recipe", "RECIPE"], "unknown keys depth"),
     ],
 )
