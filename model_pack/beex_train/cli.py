@@ -116,9 +116,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    options = Pretraining(tokens=arguments.tokens, seed=arguments.seed)
+    options = Pretraining(teacher=arguments.teacher, base=arguments.base, tokens=arguments.tokens, seed=arguments.seed)
     texts = read_corpus(arguments.texts, arguments.tables, options.seed)
-    encoder = Encoder(train_vocabulary(texts, options.vocabulary_size))
+    encoder = Encoder(Base.load(Path(options.base)).vocabulary if options.base else train_vocabulary(texts, options.vocabulary_size))
     out = Path(arguments.out)
     model, about = pretrain(texts, encoder, options, out.with_suffix(".checkpoint"), not arguments.eager)
     about["data"] = [Path(source).name for source in arguments.texts] + [f"{Path(table).parent.name} (texts only)" for table in arguments.tables]
@@ -213,6 +213,8 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("pretrain", parents=[common], help="train a base encoder from a sentence encoder, without labels")
     command.add_argument("texts", nargs="*", help="plain text, one paragraph a line; FILE:COUNT takes so many of its sentences")
     command.add_argument("--tables", nargs="*", default=[], help="labelled files, of which the texts are used")
+    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a BERT encoder")
+    command.add_argument("--base", default="", help="a base to go on from, instead of the teacher's layers")
     command.add_argument("--tokens", type=int, default=Pretraining.tokens, help="to train on")
     command.add_argument("--eager", action="store_true", help="do not compile the network")
     command.add_argument("--seed", type=int, default=1)

@@ -219,7 +219,8 @@ def fit(
     model = build(prepared).to(device)
     encoder = prepared.encoder
     train(
-        model, plan_of(prepared), (encoder.cls_id, encoder.sep_id), encoder.unk_id, prepared.rows, prepared.dev, checkpoint, compile
+        model, plan_of(prepared), (encoder.cls_id, encoder.sep_id), encoder.unk_id, prepared.rows, prepared.held_out, prepared.dev,
+        checkpoint, compile,
     )
     if rank_and_world()[0] > 0:
         return Fitted(None, {})  # one process is enough for the rest

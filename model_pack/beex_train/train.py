@@ -84,11 +84,20 @@ def dev_accuracy(model: Classifier, dev: Rows) -> str:
     return " ".join(f"{100 * right_rows(decide(each, thresholds), dev.targets).mean():.1f}" for each in z) + " %"
 
 
+def loss_on(model: Classifier, rows: Rows) -> float:
+    """Mean cross-entropy over the exits after the blocks."""
+    logits = torch.from_numpy(all_logits(model, rows.inputs, len(rows.targets)))
+    return soft_routing_loss(logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
+
+
 def train(
-    model: Classifier, plan: Plan, special_ids: tuple[int, ...], unknown_id: int, rows: Rows, dev: Rows | None, checkpoint: Path,
-    compile: bool = False,
+    model: Classifier, plan: Plan, special_ids: tuple[int, ...], unknown_id: int, rows: Rows, held_out: Rows, dev: Rows | None,
+    checkpoint: Path, compile: bool = False,
 ) -> None:  # fmt: skip
     """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
+
+    After each round the network is tried on the held-out rows, and in the end it is as it was when it did best there: a small table is
+    soon learnt by heart.
 
     A resumed run on the CPU ends with the same weights as an uninterrupted one with the same number of threads and processes.
     With several processes each takes a share of every batch, so that the steps are those of one process.
@@ -106,7 +115,7 @@ def train(
         optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total)))
     )
     torch.manual_seed(plan.seed + 1000 * rank)
-    step = 0
+    step, best, best_loss = 0, None, math.inf
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False, map_location=device)
         if state["plan"] != asdict(plan) or state["world"] != world:
@@ -115,7 +124,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
-        step = state["step"]
+        step, best, best_loss = state["step"], state["best"], state["best_loss"]
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
         model.initialise(*inputs.tensors(first_round[0], paired, device))
@@ -126,7 +135,7 @@ def train(
             return
         state = {
             "plan": asdict(plan), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step,
+            "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
         }  # fmt: skip
         temporary = checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
@@ -168,6 +177,9 @@ def train(
         schedule.step()
         model.clamp_latent()
         step += 1
+        if len(held_out.targets) and (step == total or step % len(first_round) == 0):
+            if (held_loss := loss_on(model, held_out)) < best_loss:
+                best, best_loss = {name: value.clone() for name, value in model.state_dict().items()}, held_loss
         now = time.monotonic()
         if dev is not None and rank == 0 and now - evaluated > SAVE_SECONDS:
             dev_text = dev_accuracy(model, dev)
@@ -178,5 +190,7 @@ def train(
         if rank == 0:
             progress.show(step, running, dev_text)
     save()
+    if best is not None:
+        model.load_state_dict(best)
     if rank == 0:
         progress.show(step, running, dev_text, force=True)
