@@ -215,7 +215,7 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   stage_(Stage::kExit);
   pool(index);
   for (std::size_t c = 0; c < logits.size(); ++c) {
-    logits[c] = kernels_->dot(exit.weight.data() + c * d, use_.pooled.data(), d) + exit.bias[c];
+    logits[c] = kernels_->dot(exit_weights(exit, c), use_.pooled.data(), d) + exit.bias[c];
     if (index > 0) logits[c] = logits[c] + use_.first_logits[c];
   }
   if (index == 0) {
@@ -230,6 +230,13 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   tap_("probabilities", index, probabilities);
   tap_("entropy", index, {&entropy, 1});
   return {logits, probabilities, entropy};
+}
+
+// Few-bit weights become floats in `branch`, which only blocks use.
+const float* Network::exit_weights(const ExitWeights& exit, std::size_t label) {
+  if (pack_->config.exit_bits == 0) return exit.weight.data() + label * pack_->config.hidden_size;
+  add_row(*kernels_, exit.rows, label, false, use_.branch.data());
+  return use_.branch.data();
 }
 
 std::span<const float> Network::read_vector() {

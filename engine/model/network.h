@@ -87,6 +87,8 @@ class Network {
   std::size_t place_weights(std::uint8_t* base);
   std::size_t place_work(std::uint8_t* base);
   void pool(std::uint32_t exit);
+  // The weights (hidden) of one class. They hold until the next ones.
+  const float* exit_weights(const ExitWeights& exit, std::size_t label);
   void add_ngrams(std::span<float> logits);
 
   const Pack* pack_ = nullptr;

@@ -16,7 +16,7 @@ namespace beex {
 namespace {
 
 constexpr std::size_t kConfigWords = 24;
-constexpr std::size_t kUsedConfigWords = 21;
+constexpr std::size_t kUsedConfigWords = 22;
 constexpr std::size_t kRuleSize = 24;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
@@ -66,6 +66,7 @@ Config make_config(const ConfigWords& word) {
   config.ngram_buckets = word[18];
   config.ngram_longest = word[19];
   config.ngram_bits = word[20];
+  config.exit_bits = word[21];
   return config;
 }
 
@@ -75,6 +76,9 @@ Error check_task(const Config& config) {
   if (config.classes != 0) return make_error(Status::kBadValue, "config: classes is %u, but features (task 2) have none", config.classes);
   if (config.inputs != 1) return make_error(Status::kBadValue, "config: inputs is %u, but features (task 2) are of single texts", config.inputs);
   if (config.ngram_buckets != 0) return make_error(Status::kBadValue, "config: n-grams need classes, but features (task 2) have none");
+  if (config.exit_bits != 0) {
+    return make_error(Status::kBadValue, "config: exit weight bits is %u, but features (task 2) have no exits", config.exit_bits);
+  }
   return {};
 }
 
@@ -147,6 +151,9 @@ Error check_config(const ConfigWords& word, Config& config) {
     return make_error(Status::kBadValue, "config: the id of %s is %u, but the vocabulary has %u tokens", kSpecial[i], word[15 + i],
                       word[3]);
   }
+  if (word[21] != 0 && word[21] != 8) {
+    return make_error(Status::kBadValue, "config: exit weight bits is %u, allowed are 0 and 8", word[21]);
+  }
   config = make_config(word);
   const Error error = check_task(config);
   return error.ok() ? check_ngrams(config) : error;
@@ -166,6 +173,7 @@ class Reader {
   void claim_block(const Config& config, std::uint32_t index, BlockWeights& block);
   void claim_ngrams(const Config& config, NgramWeights& ngram);
   void claim_exits(const Config& config, Pack& pack);
+  void claim_exit(const Config& config, std::uint32_t index, ExitWeights& exit);
   BinaryLinearWeights claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns);
   FewBitRows claim_few_bit(const char* name, std::size_t rows, std::size_t columns, std::uint32_t bits);
   NormWeights claim_norm(std::size_t hidden_size, const char* format, ...) __attribute__((format(printf, 3, 4)));
@@ -274,19 +282,29 @@ void Reader::claim_exits(const Config& config, Pack& pack) {
   }
   if (config.task == Task::kFeatures) {
     for (std::uint32_t i = 0; i <= config.blocks; ++i) {
-      forbid("features", "exit%u.weight", i);
-      forbid("features", "exit%u.bias", i);
+      for (const char* part : {"weight", "rows", "scale", "bias"}) forbid("features", "exit%u.%s", i, part);
     }
     forbid("features", "exit.inverse_temperature");
     forbid("features", "exit.rule");
     return;
   }
-  for (std::uint32_t i = 0; i <= config.blocks; ++i) {
-    pack.exit[i].weight = claim_floats(Content::kFloats, config.classes * std::size_t{config.hidden_size}, "exit%u.weight", i);
-    pack.exit[i].bias = claim_floats(Content::kFloats, config.classes, "exit%u.bias", i);
-  }
+  for (std::uint32_t i = 0; i <= config.blocks; ++i) claim_exit(config, i, pack.exit[i]);
   inverse_temperature_ = claim_floats(Content::kPositiveFloats, config.blocks + std::size_t{1}, "exit.inverse_temperature");
   rule_ = claim_bytes(kRuleSize, "exit.rule");
+}
+
+void Reader::claim_exit(const Config& config, std::uint32_t index, ExitWeights& exit) {
+  const std::size_t classes = config.classes, d = config.hidden_size;
+  if (config.exit_bits == 0) {
+    for (const char* part : {"rows", "scale"}) forbid("float exit weights", "exit%u.%s", index, part);
+    exit.weight = claim_floats(Content::kFloats, classes * d, "exit%u.weight", index);
+  } else {
+    forbid("8-bit exit weights", "exit%u.weight", index);
+    char name[kSectionNameSize + 1];
+    std::snprintf(name, sizeof name, "exit%u", index);
+    exit.rows = claim_few_bit(name, classes, d, config.exit_bits);
+  }
+  exit.bias = claim_floats(Content::kFloats, classes, "exit%u.bias", index);
 }
 
 void Reader::claim_block(const Config& config, std::uint32_t index, BlockWeights& block) {

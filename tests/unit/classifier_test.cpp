@@ -137,6 +137,14 @@ PackOptions multi_label_options() {
   return options;
 }
 
+PackOptions few_bit_exits_options() {
+  PackOptions options;
+  options.classes = 7;
+  options.slfn_form = SlfnForm::kBounded;
+  options.exit_bits = 8;
+  return options;
+}
+
 PackOptions features_options() {
   PackOptions options;
   options.task = Task::kFeatures;
@@ -210,7 +218,7 @@ TEST_CASE("classifier: a result says what was done") {
 }
 
 TEST_CASE("classifier: every exit of every kernel table has the reference's bits") {
-  for (const PackOptions& base : {PackOptions{}, pair_options(), multi_label_options()}) {
+  for (const PackOptions& base : {PackOptions{}, pair_options(), multi_label_options(), few_bit_exits_options()}) {
     for (const std::uint8_t bits : {std::uint8_t{1}, std::uint8_t{2}, std::uint8_t{4}}) {
       PackOptions options = base;
       options.activation_bits.fill(bits);
@@ -236,6 +244,95 @@ TEST_CASE("classifier: every exit of every kernel table has the reference's bits
           }
           INFO(kernels << ", " << size << " tokens, " << int{bits} << " bits");
           CHECK(copy(result.probabilities) == by_hand.run(ids, first_segment).back());
+        }
+      }
+    }
+  }
+}
+
+TEST_CASE("classifier: 8-bit exit weights answer as the floats that they stand for") {
+  PackOptions options;
+  options.classes = 5;
+  options.exit_bits = 8;
+  PackBuilder few_bit(options);
+  options.exit_bits = 0;
+  PackBuilder floats(few_bit);
+  test::put(floats.section("config").bytes, 4 * 21, 0u);
+  for (std::uint32_t exit = 0; exit <= options.blocks; ++exit) {
+    const std::string name = "exit" + std::to_string(exit);
+    const std::vector<std::uint8_t> rows = few_bit.section(name + ".rows").bytes;
+    const std::vector<std::uint8_t> scale = few_bit.section(name + ".scale").bytes;
+    std::vector<std::uint8_t> weight(rows.size() * sizeof(float));
+    for (std::size_t k = 0; k < rows.size(); ++k) {
+      const float value = test::get<float>(scale, 4 * (k / options.hidden_size)) * static_cast<float>(2 * int{rows[k]} - 255);
+      test::put(weight, 4 * k, value);
+    }
+    floats.remove(name + ".scale");
+    floats.section(name + ".rows").bytes = weight;
+    floats.section(name + ".rows").name = name + ".weight";
+  }
+  for (const char* kernels : kernel_names()) {
+    std::vector<float> logits[2];
+    for (const PackBuilder* builder : {&few_bit, &floats}) {
+      std::unique_ptr<Classifier> classifier;
+      REQUIRE(Classifier::load(to_bytes(builder->build()), kernels, classifier).ok());
+      Result result;
+      REQUIRE(classifier->classify("a b c a", {}, result).ok());
+      logits[builder == &few_bit ? 0 : 1] = copy(result.logits);
+    }
+    INFO(kernels);
+    CHECK(logits[0] == logits[1]);
+  }
+}
+
+TEST_CASE("classifier: logits of 8-bit exit weights against plain loops") {
+  struct Seen {
+    std::vector<std::vector<float>> pooled, logits;
+    static void show(void* context, const char* name, std::uint32_t, std::span<const float> values) {
+      auto* seen = static_cast<Seen*>(context);
+      if (std::string_view(name) == "pooled") seen->pooled.push_back(copy(values));
+      if (std::string_view(name) == "logits") seen->logits.push_back(copy(values));
+    }
+  };
+  PackOptions pair = few_bit_exits_options();
+  pair.inputs = 2;
+  pair.pooling = Pooling::kCls;
+  pair.hidden_size = 128;
+  for (const PackOptions& options : {few_bit_exits_options(), pair}) {
+    const std::size_t d = options.hidden_size, classes = options.classes;
+    PackBuilder builder(options);
+    for (const char* name : {"exit0", "exit1", "exit2"}) {  // the ends of the range are among the weights
+      auto& rows = builder.section(std::string(name) + ".rows").bytes;
+      rows[0] = 0;
+      rows[rows.size() - 1] = 255;
+    }
+    const auto weight = [&](std::uint32_t exit, std::size_t c, std::size_t k) {
+      const std::string name = "exit" + std::to_string(exit);
+      const int q = builder.section(name + ".rows").bytes[c * d + k];
+      return test::get<float>(builder.section(name + ".scale").bytes, 4 * c) * static_cast<float>(2 * q - 255);
+    };
+    const test::ExactBytes file(builder.build());
+    const auto pack = std::make_unique<Pack>();
+    REQUIRE(Pack::parse(file.view(), *pack).ok());
+    for (const char* kernels : kernel_names()) {
+      Network network;
+      REQUIRE(Network::load(*pack, *find_kernels(kernels), network).ok());
+      for (const std::size_t tokens : {2u, 3u, 12u}) {
+        const std::vector<std::uint32_t> ids(tokens, 7);
+        Seen seen;
+        network.tap({Seen::show, &seen});
+        network.embed(ids, 2);
+        for (std::uint32_t i = 0; i <= options.blocks; ++i) {
+          if (i > 0) network.run_block(i - 1);
+          network.read_exit(i);
+          for (std::size_t c = 0; c < classes; ++c) {
+            float sum[4] = {};
+            for (std::size_t k = 0; k < d; ++k) sum[k % 4] = sum[k % 4] + weight(i, c, k) * seen.pooled[i][k];
+            float expected = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + pack->exit[i].bias[c];
+            if (i > 0) expected = expected + seen.logits[0][c];
+            INFO(kernels << ", " << tokens << " tokens, exit " << i << ", class " << c);
+            CHECK(seen.logits[i][c] == expected);
+          }
         }
       }
     }
@@ -604,6 +701,7 @@ TEST_CASE("classifier: classifying allocates nothing") {
   const auto single = load({});
   const auto pair = load(pair_options());
   const auto multi_label = load(multi_label_options());
+  const auto few_bit_exits = load(few_bit_exits_options());
   const auto features = load(features_options());
   const std::string text = letters(3000) + "un\xC3\xAF\x63od\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87 averyveryverylongword \xFF";
   const ExitRule rules[] = {{}, {ExitKind::kFractional, 0.1f, 0.0f, 2.0f, 0, true}};
@@ -612,7 +710,8 @@ TEST_CASE("classifier: classifying allocates nothing") {
     std::span<const float> vector;
     watch = {.on = true};
     const bool ok = multi_label->classify(text, rule, result).ok() && multi_label->embed(text, vector).ok() &&
-                    features->embed(text, vector).ok() && single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
+                    features->embed(text, vector).ok() && few_bit_exits->classify(text, rule, result).ok() &&
+                    single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
                     pair->classify_pair(text, text, rule, result).ok();
     watch.on = false;
     CHECK(ok);

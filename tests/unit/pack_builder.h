@@ -116,6 +116,7 @@ struct PackOptions {
   std::uint32_t ngram_buckets = 0;
   std::uint32_t ngram_longest = 3;  // these two only with buckets
   std::uint32_t ngram_bits = 4;
+  std::uint32_t exit_bits = 0;  // 0 for float weights, or 8
   std::array<std::uint8_t, kActivationSites> activation_bits = {4, 4, 4, 4, 4, 4, 4};
   ExitRule rule;
   std::uint64_t seed = 1;
@@ -139,7 +140,7 @@ class PackBuilder {
     config = {o.inputs, static_cast<std::uint32_t>(o.task), classes, o.vocabulary_size, o.hidden_size, o.blocks, o.heads, o.slfn_size,
               o.max_tokens, o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form),
               static_cast<std::uint32_t>(o.pooling), 0, o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]"),
-              o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0};
+              o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0, o.exit_bits};
     add("config", config);
     add_text("metadata", "{\"name\": \"made for a test\"}", 0);
     std::string labels;
@@ -171,8 +172,13 @@ class PackBuilder {
     if (ngrams) add_ngrams(multi_label ? classes : classes - 1);
     if (features) return;
     for (std::uint32_t i = 0; i <= o.blocks; ++i) {
-      add_floats("exit" + std::to_string(i) + ".weight", o.classes * d, -0.2f, 0.2f);
-      add_floats("exit" + std::to_string(i) + ".bias", o.classes, -0.5f, 0.5f);
+      const std::string exit = "exit" + std::to_string(i);
+      if (o.exit_bits == 0) {
+        add_floats(exit + ".weight", o.classes * d, -0.2f, 0.2f);
+      } else {
+        add_rows(exit, o.classes, d, o.exit_bits);
+      }
+      add_floats(exit + ".bias", o.classes, -0.5f, 0.5f);
     }
     add_floats("exit.inverse_temperature", o.blocks + 1, 0.5f, 2.0f);
     if (multi_label) add_floats("threshold.by_label", classes, 0.125f, 0.875f);

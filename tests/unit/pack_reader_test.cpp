@@ -56,6 +56,12 @@ PackOptions tiny(Task task = Task::kSingleLabel) {
   return options;
 }
 
+PackOptions tiny_8_bit_exits(Task task = Task::kSingleLabel) {
+  PackOptions options = tiny(task);
+  options.exit_bits = 8;
+  return options;
+}
+
 File with_config_word(std::size_t word, std::uint32_t value, const PackOptions& options = tiny()) {
   PackBuilder builder(options);
   put(builder.section("config").bytes, 4 * word, value);
@@ -236,6 +242,31 @@ TEST_CASE("pack: n-grams, multi-label packs and packs of features are read") {
   CHECK(pack->exit_rule.kind == ExitKind::kOff);
 }
 
+TEST_CASE("pack: 8-bit exit weights are read") {
+  for (const Task task : {Task::kSingleLabel, Task::kMultiLabel}) {
+    PackBuilder builder(tiny_8_bit_exits(task));
+    const ExactBytes file(builder.build());
+    const auto pack = std::make_unique<Pack>();
+    const Error error = Pack::parse(file.view(), *pack);
+    INFO(error.message);
+    REQUIRE(error.ok());
+    CHECK(pack->config.exit_bits == 8);
+    for (std::uint32_t i = 0; i <= 1; ++i) {
+      const ExitWeights& exit = pack->exit[i];
+      const std::string name = "exit" + std::to_string(i);
+      CHECK(exit.weight.empty());
+      CHECK(exit.rows.bits == 8);
+      CHECK(exit.rows.columns == 64);
+      REQUIRE(exit.rows.rows.size() == 3 * 64);
+      CHECK(exit.rows.rows.back() == builder.section(name + ".rows").bytes.back());
+      REQUIRE(exit.rows.scale.size() == 3);
+      CHECK(exit.rows.scale[2] == test::get<float>(builder.section(name + ".scale").bytes, 8));
+      REQUIRE(exit.bias.size() == 3);
+      CHECK(exit.bias[2] == test::get<float>(builder.section(name + ".bias").bytes, 8));
+    }
+  }
+}
+
 TEST_CASE("pack: what is newer but optional is skipped") {
   PackBuilder builder(tiny());
   builder.add_text("elimination.profile", "future", 0);
@@ -328,10 +359,10 @@ TEST_CASE("pack: damage is found by checksums") {
 }
 
 TEST_CASE("pack: missing, unknown and misplaced sections") {
-  for (const Task task : {Task::kSingleLabel, Task::kMultiLabel, Task::kFeatures}) {
-    const PackBuilder good(tiny(task));
+  for (const PackOptions& options : {tiny(), tiny(Task::kMultiLabel), tiny(Task::kFeatures), tiny_8_bit_exits()}) {
+    const PackBuilder good(options);
     for (const PackBuilder::Section& section : good.sections) {
-      PackBuilder builder(tiny(task));
+      PackBuilder builder(options);
       builder.remove(section.name);
       if (section.name == "metadata") {
         CHECK(parse(builder.build()).ok());
@@ -363,10 +394,18 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
   check_foreign(Task::kSingleLabel, "ngram.rows", "no n-grams");
   check_foreign(Task::kSingleLabel, "ngram.scale", "no n-grams");
   check_foreign(Task::kSingleLabel, "threshold.by_label", "single labels");
-  for (const char* section : {"threshold.by_label", "exit0.weight", "exit0.bias", "exit1.weight", "exit1.bias", "exit.inverse_temperature",
-                              "exit.rule"}) {
+  for (const char* section : {"threshold.by_label", "exit0.weight", "exit0.rows", "exit0.scale", "exit0.bias", "exit1.weight", "exit1.rows",
+                              "exit1.scale", "exit1.bias", "exit.inverse_temperature", "exit.rule"}) {
     check_foreign(Task::kFeatures, section, "features");
   }
+  check_foreign(Task::kSingleLabel, "exit1.rows", "float exit weights");
+  check_foreign(Task::kSingleLabel, "exit1.scale", "float exit weights");
+  PackBuilder both(tiny_8_bit_exits());
+  both.add_text("exit1.weight", "1234");
+  check_refused(both, Status::kBadSection, "does not belong in a pack for 8-bit exit weights");
+  // The sections of one kind under the config of the other.
+  check_refused(with_config_word(21, 8), Status::kBadSection, "section \"exit0.weight\" at 0x");
+  check_refused(with_config_word(21, 0, tiny_8_bit_exits()), Status::kBadSection, "section \"exit0.rows\" at 0x");
   PackBuilder single(tiny());
   single.add_text("segment.scale", "12345678", 0);
   check_refused(single, Status::kBadSection, "\"segment.scale\"");
@@ -381,20 +420,22 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
 }
 
 TEST_CASE("pack: sizes must be what the config says") {
-  const PackBuilder good(tiny(Task::kMultiLabel));
-  for (const PackBuilder::Section& section : good.sections) {
-    if (section.name == "metadata") continue;
-    for (const int change : {-1, 1, 64}) {
-      PackBuilder builder(tiny(Task::kMultiLabel));
-      auto& bytes = builder.section(section.name).bytes;
-      bytes.resize(static_cast<std::size_t>(static_cast<int>(bytes.size()) + change), 'x');
-      const Error error = parse(builder.build());
-      INFO(section.name << " " << change << ": " << error.message);
-      if (section.name == "config" && change == 64) {
-        CHECK(error.ok());
-      } else {
-        CHECK_FALSE(error.ok());
-        CHECK_THAT(std::string(error.message), Catch::Contains("\"" + section.name + "\""));
+  for (const PackOptions& options : {tiny(Task::kMultiLabel), tiny_8_bit_exits()}) {
+    const PackBuilder good(options);
+    for (const PackBuilder::Section& section : good.sections) {
+      if (section.name == "metadata") continue;
+      for (const int change : {-1, 1, 64}) {
+        PackBuilder builder(options);
+        auto& bytes = builder.section(section.name).bytes;
+        bytes.resize(static_cast<std::size_t>(static_cast<int>(bytes.size()) + change), 'x');
+        const Error error = parse(builder.build());
+        INFO(section.name << " " << change << ": " << error.message);
+        if (section.name == "config" && change == 64) {
+          CHECK(error.ok());
+        } else {
+          CHECK_FALSE(error.ok());
+          CHECK_THAT(std::string(error.message), Catch::Contains("\"" + section.name + "\""));
+        }
       }
     }
   }
@@ -414,6 +455,7 @@ TEST_CASE("pack: config values") {
       {5, {0, 25, large}},      {6, {0, 3, 8, 64, large}},  {7, {0, 65, 4160, large}}, {8, {0, 7, 1025, large}},
       {9, {0, 3, 5, 6, 7, 16}}, {10, {0, 3, 5, 6, 7, 16}},  {11, {3, large}},          {12, {2, large}},
       {14, {2, large}},         {15, {5, large}},           {16, {5, large}},          {17, {5, large}},
+      {21, {1, 2, 4, 7, 9, 32, large}},
   };
   for (const auto& [word, values] : bad) {
     for (const std::uint32_t value : values) {
@@ -421,14 +463,14 @@ TEST_CASE("pack: config values") {
       check_refused(with_config_word(word, value), Status::kBadValue, "config: ");
     }
   }
-  for (const std::size_t word : {13u, 21u, 22u, 23u}) {
+  for (const std::size_t word : {13u, 22u, 23u}) {
     INFO("word " << word);
     check_refused(with_config_word(word, 1), Status::kUnsupportedFeature, "update beex");
   }
   check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");
 }
 
-TEST_CASE("pack: config values of n-grams and features") {
+TEST_CASE("pack: config values of n-grams, exit weights and features") {
   const std::uint32_t large = 0xFFFFFFFFu;
   const auto refused = [](Task task, std::size_t word, const std::vector<std::uint32_t>& values, const std::string& part) {
     for (const std::uint32_t value : values) {
@@ -447,6 +489,8 @@ TEST_CASE("pack: config values of n-grams and features") {
   refused(Task::kFeatures, 0, {2}, "features (task 2) are of single texts");
   refused(Task::kFeatures, 2, {1, 2, 4096, large}, "features (task 2) have none");
   refused(Task::kFeatures, 18, {256}, "n-grams need classes");
+  refused(Task::kMultiLabel, 21, {4}, "config: exit weight bits is 4, allowed are 0 and 8");
+  refused(Task::kFeatures, 21, {8}, "features (task 2) have no exits");
   refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
   refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");
 
@@ -496,6 +540,13 @@ TEST_CASE("pack: floats must be finite, and above zero where they divide") {
     }
     CHECK(parse(with_float(section, 0.0f)).ok());
     CHECK(parse(with_float(section, -1e9f)).ok());
+  }
+  for (const char* section : {"exit0.scale", "exit1.scale"}) {
+    for (const float value : {nan, infinity, -infinity, 2e9f, -2e9f}) {
+      PackBuilder builder(tiny_8_bit_exits());
+      put(builder.section(section).bytes, 8, value);
+      check_refused(builder, Status::kBadValue, std::string("section \"") + section + "\"");
+    }
   }
   for (const char* section : {"activation.inverse_step", "exit.inverse_temperature"}) {
     for (const float value : {nan, infinity, -infinity, 2e9f, 0.0f, -0.0f, -1.0f}) {
@@ -607,7 +658,8 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
   PackOptions rectified = tiny(Task::kMultiLabel);
   rectified.slfn_form = SlfnForm::kRectified;
   const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build(), PackBuilder(rectified).build(),
-                        PackBuilder(tiny(Task::kFeatures)).build()};
+                        PackBuilder(tiny(Task::kFeatures)).build(), PackBuilder(tiny_8_bit_exits(Task::kMultiLabel)).build(),
+                        PackBuilder(tiny_8_bit_exits()).build()};
   const std::uint32_t special[] = {0, 1, 2, 63, 64, 0x7F, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu, 0x7F800000u, 0x7FC00000u, 0x4E800000u};
   test::Random random(20251);
   int accepted = 0;

@@ -44,6 +44,7 @@ struct Config {
   std::uint32_t ngram_buckets = 0;  // 0 without n-grams
   std::uint32_t ngram_longest = 0;
   std::uint32_t ngram_bits = 0;
+  std::uint32_t exit_bits = 0;  // of the exits' weights, or 0 for floats
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Rows of the gate half of the SLFN's hidden matrix.
@@ -98,7 +99,8 @@ struct NgramWeights {
 };
 
 struct ExitWeights {
-  std::span<const float> weight;  // (class, hidden)
+  std::span<const float> weight;  // (class, hidden); empty with few-bit weights
+  FewBitRows rows;                // (class, hidden); empty with float weights
   std::span<const float> bias;    // (class)
   float inverse_temperature = 1.0f;
 };
