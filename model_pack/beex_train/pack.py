@@ -21,7 +21,7 @@ CONFIG_WORDS = 24
 CONFIG_FIELDS = (
     "inputs", "task", "classes", "vocabulary_size", "hidden_size", "blocks", "heads", "slfn_size", "max_tokens",
     "embedding_bits", "position_bits", "slfn_form", "pooling", "attention", "normalizer", "cls_id", "sep_id", "unk_id",
-    "ngram_buckets", "ngram_longest", "ngram_bits",
+    "ngram_buckets", "ngram_longest", "ngram_bits", "exit_bits",
 )  # fmt: skip
 # Names of config values, by value.
 TASKS = ("single", "multi", "features")

@@ -166,7 +166,7 @@ class Simulator:
         self.task = TASKS[c["task"]]
         self.multi_label = self.task == "multi"
         if self.task != "features":
-            self.heads_weight = [pack.floats(f"exit{i}.weight", self.classes, self.d) for i in range(self.blocks + 1)]
+            self.heads_weight = [self._head(i) for i in range(self.blocks + 1)]
             self.heads_bias = [pack.floats(f"exit{i}.bias", self.classes) for i in range(self.blocks + 1)]
             self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1)
             most = f32(self.classes) * f32(0.693147180) if self.multi_label else ln(f32(self.classes))
@@ -196,6 +196,12 @@ class Simulator:
     def _rows(self, name: str, rows: int, bits: int) -> np.ndarray:
         q = unpack_few_bits(self.pack.raw(f"{name}.rows"), rows, self.d, bits)
         return self.pack.floats(f"{name}.scale", rows, 1) * (2 * q - (2**bits - 1)).astype(f32)
+
+    def _head(self, exit: int) -> np.ndarray:
+        """The weights (classes, d) of an exit."""
+        if self.pack.config["exit_bits"] == 0:
+            return self.pack.floats(f"exit{exit}.weight", self.classes, self.d)
+        return self._rows(f"exit{exit}", self.classes, self.pack.config["exit_bits"])
 
     def _linear(self, block: int, name: str, rows: int, columns: int, site: int) -> Linear:
         prefix = f"block{block}.{name}"

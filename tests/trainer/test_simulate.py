@@ -84,7 +84,7 @@ def test_pairs_lose_tokens_from_the_longer_text():
     assert ids.count(6) == 4 and ids.count(5) == 9 and segments.count(1) == 5
 
 
-@pytest.mark.parametrize("name", ["tiny_rectified", "tiny_multilabel", "tiny_features"])
+@pytest.mark.parametrize("name", ["tiny_rectified", "tiny_multilabel", "tiny_classes", "tiny_features"])
 def test_committed_golden_vectors_are_those_of_the_simulation(name, tmp_path):
     folder = ROOT / "model_pack" / "golden"
     write_golden((folder / f"{name}.beex").read_bytes(), TEXTS, tmp_path / "again.golden")
