@@ -359,7 +359,7 @@ def describe(prepared: Prepared, model: Classifier, report: dict[str, Any]) -> d
     return {
         **{key: getattr(settings, key) for key in people},
         "base": prepared.base.about if prepared.base is not None else None,
-        "training": {key: value for key, value in asdict(settings).items() if key not in people},
+        "training": {key: value for key, value in asdict(settings).items() if key not in people} | {"base": Path(settings.base).name},
         "size": size_report(model),
         "metrics": report,
     }

@@ -293,10 +293,12 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     save()
     reached = held_out_distance()
     print(f"end: held out {reached}", file=sys.stderr, flush=True)
+    # Names, not paths, which are nobody else's business.
+    training = asdict(options) | {"teacher": Path(options.teacher).name, "base": Path(options.base).name}
     about = {
         "name": "base",
         "description": "English texts as vectors of unit length: similar texts have a large dot product.",
-        "teacher": options.teacher, "training": asdict(options), "texts": len(corpus.student), "tokens": seen,
+        "teacher": Path(options.teacher).name, "training": training, "texts": len(corpus.student), "tokens": seen,
         "held_out": f"unexplained share of the teacher's word states after embeddings and each block, 1 - cosine of the text vectors: {reached}",
     }  # fmt: skip
     return model, about

@@ -37,7 +37,8 @@ def simulated(simulator: Simulator, text: str) -> str:
     return line + head + words(outcome.probabilities) + labels
 
 
-PACKS = [f"golden/tiny_{name}" for name in ("open", "rectified", "multilabel", "classes", "features")] + ["packs/sentiment", "packs/base"]
+PACKS = [f"golden/tiny_{name}" for name in ("open", "rectified", "multilabel", "classes", "features")]
+PACKS += [f"packs/{name}" for name in ("sentiment", "intent", "emotions", "base")]
 
 
 @pytest.mark.parametrize("pack", [f"model_pack/{pack}.beex" for pack in PACKS])
