@@ -245,11 +245,11 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seed", type=int, default=1)
     command.set_defaults(run=_baseline)
 
-    command = commands.add_parser("cards", help="write model cards and the picture; print the tables of packs and of the papers' data sets")
+    command = commands.add_parser("cards", parents=[common], help="write model cards and the picture; print the tables of packs and of the papers' data sets")
     command.add_argument("folder", nargs="?", default="model_pack")
     command.set_defaults(run=_cards)
 
-    command = commands.add_parser("bias", help="how a pack scores harmless sentences that differ in the group they mention")
+    command = commands.add_parser("bias", parents=[common], help="how a pack scores harmless sentences that differ in the group they mention")
     command.add_argument("pack")
     command.add_argument("--label", default="", help="whose probability (default: the pack's last label)")
     command.add_argument("--out", help="also write JSON, for a card: model_pack/reports/NAME.bias.json")
