@@ -16,7 +16,9 @@ from .model import ModelConfig
 from .ngrams import buckets
 
 FOLDS = 4
-PENALTIES = (0.03, 0.1, 0.3, 1.0)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
+# Inverse strength of the L2 penalty (C of scikit-learn) to choose from. A weaker one makes a better exit 0 of its own, but the network on top ends
+# worse: with 1.0 the intent pack fell from 92.4 to 91.4 % on dev.
+PENALTIES = (0.03, 0.1, 0.3)
 LEAST_WEIGHT = 0.02  # of a soft label
 
 
