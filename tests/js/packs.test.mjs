@@ -13,7 +13,6 @@ const names = Object.keys(exports).filter((path) => path.startsWith('./packs/'))
 const KNOWN = {
   banking: ['i lost my card yesterday', 'lost_or_stolen_card'],
   clickbait: ['21 Things Only People With Curly Hair Will Understand', 'clickbait'],
-  duplicates: [{ a: 'How can I lose weight quickly?', b: 'Which planet is the largest one?' }, 'not_duplicate'],
   emotion: ['i feel so happy and full of joy today', 'joy'],
   emotions: ['thank you so much, this made me really happy', 'joy'],
   intent: ['what is the weather like in berlin today', 'weather'],
