@@ -172,7 +172,8 @@ def _rows_measured(own: dict[str, Any]) -> str:
         return "There is no pack yet. In percent; brackets hold 95 % intervals."
     right = " A text counts as right when all its labels are." if own.get("multi_label") else ""
     return (
-        f"On {own['rows']:,} dev rows on which nothing was tuned; in percent, brackets hold 95 % intervals.{right}\n"
+        f"On {own['rows']:,} dev rows; calibration, number of blocks and exit rule come from other rows.\n"
+        f"In percent, brackets hold 95 % intervals.{right} "
         "A float twin has the same shape and training with float weights and activations; blocks run are those that exits leave."
     )
 
