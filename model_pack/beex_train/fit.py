@@ -14,7 +14,7 @@ import torch
 from . import baseline, exits, report
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
-from .data import DataError, Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
+from .data import Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs, all_logits

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Sequence
+from typing import Any, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -279,6 +279,17 @@ class Classifier(nn.Module):
         """Call after each optimizer step."""
         for layer in self.binary_layers():
             layer.clamp_latent()
+
+
+def parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str, Any]]:
+    """What an optimizer trains, in two groups: latent weights need larger steps, as only their signs count."""
+    latent = {id(layer.weight) for layer in model.binary_layers()}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    # No weight decay anywhere: it would pull latent weights towards the sign's jump, and scales and norms towards zero.
+    return [
+        {"params": [p for p in trained if id(p) in latent], "lr": 2 * learning_rate, "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) not in latent], "lr": learning_rate, "weight_decay": 0.0},
+    ]
 
 
 def soft_routing_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, multi: bool = False) -> Tensor:

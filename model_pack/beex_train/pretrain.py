@@ -17,7 +17,7 @@ import math
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -29,8 +29,8 @@ from torch.nn import functional as F
 from .base import Base
 from .data import read_table
 from .devices import matrix_precision
-from .model import Block, Classifier, ModelConfig
-from .teach import Teacher, sample, sentences, teacher_folder
+from .model import Block, Classifier, ModelConfig, parameter_groups
+from .teach import Teacher, sample, sentences, teacher_folder, word_vectors
 from .tokenizer import Encoder
 
 SAVE_SECONDS = 180.0
@@ -69,15 +69,7 @@ def base_config(options: Pretraining, teacher: Any, vocabulary_size: int) -> Mod
 def start_from_teacher(model: Classifier, teacher: Teacher, vocabulary: Sequence[str], layers: Sequence[int]) -> None:
     """Embeddings and blocks begin as the teacher's (a BERT of the same hidden size and heads)."""
     from_ = teacher.encoder
-    table, known = from_.embeddings.word_embeddings.weight, teacher.tokenizer.get_vocab()
-
-    def pieces(token: str) -> list[int]:
-        if token in known:
-            return [known[token]]
-        ids = teacher.tokenizer(token.removeprefix("##"), add_special_tokens=False)["input_ids"]
-        return ids or [teacher.tokenizer.unk_token_id]
-
-    rows = torch.stack([table[pieces(token)].mean(0) for token in vocabulary])
+    rows = word_vectors(teacher, vocabulary)
     # What all tokens share goes to the positions, so that the few bits of a token's row say what is its own.
     shared = rows.mean(0)
     model.embeddings.token.copy_(rows - shared)
@@ -226,14 +218,7 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     held_out = corpus.student[:held], corpus.teacher[:held]
     corpus.student, corpus.teacher = corpus.student[held:], corpus.teacher[held:]
 
-    latent = {id(layer.weight) for layer in model.binary_layers()}
-    optimizer = torch.optim.AdamW(
-        [
-            {"params": [p for p in model.parameters() if id(p) in latent], "lr": 2 * options.learning_rate},
-            {"params": [p for p in model.parameters() if id(p) not in latent], "lr": options.learning_rate},
-        ],
-        betas=(0.9, 0.98), weight_decay=0.0, fused=True,
-    )  # fmt: skip
+    optimizer = torch.optim.AdamW(parameter_groups(model, options.learning_rate), betas=(0.9, 0.98), fused=True)
     seen = step = 0
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)

@@ -266,26 +266,31 @@ def read_soft_labels(path: Path, names: Sequence[str]) -> tuple[list[str], list[
 
 
 @torch.no_grad()
-def teacher_embeddings(name: str, vocabulary: Sequence[str], size: int) -> torch.Tensor:
-    """The teacher's word vectors for `vocabulary`, (len(vocabulary), size), reduced by PCA; a start for a network's embeddings.
+def word_vectors(teacher: Teacher, vocabulary: Sequence[str]) -> torch.Tensor:
+    """The teacher's input vectors for `vocabulary`, (len(vocabulary), the teacher's hidden size).
 
     A token the teacher does not know gets the mean of the pieces the teacher splits it into.
     """
-    folder = teacher_folder(name)
-    teacher = Teacher(folder, 2)
-    table = teacher.encoder.get_input_embeddings().weight
-    if size > table.shape[1]:
-        raise DataError(f"teacher {name!r} has word vectors of {table.shape[1]} numbers; hidden_size {size} is larger")
-    known = teacher.tokenizer.get_vocab()
+    table, known = teacher.encoder.get_input_embeddings().weight, teacher.tokenizer.get_vocab()
 
     def pieces(token: str) -> list[int]:
         if token in known:
             return [known[token]]
-        body = token.removeprefix("##")
-        ids = teacher.tokenizer(body, add_special_tokens=False)["input_ids"]
+        ids = teacher.tokenizer(token.removeprefix("##"), add_special_tokens=False)["input_ids"]
         return ids or [teacher.tokenizer.unk_token_id]
 
-    rows = torch.stack([table[pieces(token)].mean(0) for token in vocabulary])
+    return torch.stack([table[pieces(token)].mean(0) for token in vocabulary])
+
+
+@torch.no_grad()
+def teacher_embeddings(name: str, vocabulary: Sequence[str], size: int) -> torch.Tensor:
+    """The teacher's `word_vectors`, (len(vocabulary), size), reduced by PCA; a start for a network's embeddings."""
+    folder = teacher_folder(name)
+    teacher = Teacher(folder, 2)
+    width = teacher.encoder.config.hidden_size
+    if size > width:
+        raise DataError(f"teacher {name!r} has word vectors of {width} numbers; hidden_size {size} is larger")
+    rows = word_vectors(teacher, vocabulary)
     rows = rows - rows.mean(0)
     _, _, directions = torch.linalg.svd(rows, full_matrices=False)
     return rows @ directions[:size].T

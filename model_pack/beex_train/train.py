@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import math
-import random
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from .data import DataError
 from .devices import add_up_gradients, matrix_precision, rank_and_world
 from .inputs import Inputs, all_logits
-from .model import Classifier, soft_routing_loss
+from .model import Classifier, parameter_groups, soft_routing_loss
 from .report import decide, right_rows
 
 SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
@@ -67,16 +65,6 @@ class Progress:
         print(f"\r{line}\x1b[K" if terminal else line, end="" if terminal and not force else "\n", file=sys.stderr, flush=True)
 
 
-def _parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str, Any]]:
-    latent = {id(layer.weight) for layer in model.binary_layers()}
-    trained = [p for p in model.parameters() if p.requires_grad]
-    # No weight decay anywhere: it would pull latent weights towards the sign's jump, and scales and norms towards zero.
-    return [
-        {"params": [p for p in trained if id(p) in latent], "lr": 2 * learning_rate, "weight_decay": 0.0},
-        {"params": [p for p in trained if id(p) not in latent], "lr": learning_rate, "weight_decay": 0.0},
-    ]
-
-
 def dev_accuracy(model: Classifier, dev: Rows) -> str:
     """Accuracy at every exit, in percent."""
     thresholds = [0.0] * model.config.classes if model.config.task == "multi" else None
@@ -109,7 +97,7 @@ def train(
     kept = torch.tensor(special_ids, device=device)
     first_round = inputs.batches(plan.batch_tokens, plan.seed)
     total = max(1, round(plan.rounds * len(first_round)))
-    optimizer = torch.optim.AdamW(_parameter_groups(model, plan.learning_rate), betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(parameter_groups(model, plan.learning_rate), betas=(0.9, 0.98), fused=True)
     warm_up = max(1, total // 20)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total)))

@@ -12,7 +12,7 @@ from beex_train.base import Base, save_base
 from beex_train.cli import main
 from beex_train.data import DataError
 from beex_train.pack import PackFile
-from beex_train.pretrain import Corpus, Pretraining, base_config, pretrain, start_from_teacher, word_means
+from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teacher, word_means
 from beex_train.simulate import Simulator
 from beex_train.teach import Teacher
 from beex_train.tokenizer import Encoder, train_vocabulary
