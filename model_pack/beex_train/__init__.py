@@ -9,6 +9,7 @@ Modules, from the bottom up; none imports a later one:
     tokenizer  the WordPiece vocabulary a pack carries
     binary     binarized weights and few-bit activations with their gradients
     pack       the `.beex` container, written and read
+    cost       the work of a text, in binary multiply-adds
     ngrams     which rows of the linear model an input adds up
     model      the network: embeddings, blocks (attention, SLFN), exits
     linear     the linear model inside, and what it tells the network in training

@@ -10,7 +10,10 @@ import torch
 
 from .binary import BinaryLinear, Quantizer, few_bit_column_indices, few_bit_column_scale, few_bit_indices, few_bit_scale
 from .model import Attention, Block, Classifier
-from .pack import CONFIG_FIELDS, CONFIG_WORDS, SLFN_FORMS, TASKS, ExitRule, PackWriter, json_section, lines_section, pack_bits, pack_few_bits
+from .pack import (
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, ELIMINATION, SLFN_FORMS, TASKS, CurvePoint, ExitRule, PackWriter, curve_section, json_section,
+    lines_section, pack_bits, pack_few_bits,
+)  # fmt: skip
 from .tokenizer import Encoder
 
 
@@ -72,15 +75,21 @@ def export(
     encoder: Encoder,
     labels: Sequence[str],
     metadata: dict[str, Any],
-    temperatures: Sequence[float] | None = None,
+    temperatures: Sequence[float] | np.ndarray | None = None,
     rule: ExitRule = ExitRule(),
     thresholds: Sequence[float] | None = None,
+    curve: Sequence[CurvePoint] = (),
 ) -> bytes:
-    """The pack of a binarized network; `thresholds` are those of a multi-label task. Raises ValueError for a float twin."""
+    """The pack of a binarized network; `temperatures` are (exits,) or (exits, classes), `thresholds` those of a multi-label task.
+
+    Raises ValueError for a float twin.
+    """
     config = model.config
     if not config.binary or config.activation_bits > 4:
         raise ValueError("a float twin cannot be exported; train with binary weights")
     writer = PackWriter()
+    temperatures = np.asarray(temperatures if temperatures is not None else [1.0] * len(model.exits), np.float64)
+    features = (model.profile is not None) * ELIMINATION + (temperatures.ndim == 2) * CLASS_TEMPERATURES
     values = {
         "inputs": config.inputs, "task": TASKS.index(config.task), "classes": config.classes, "vocabulary_size": config.vocabulary_size,
         "hidden_size": config.hidden_size, "blocks": config.blocks, "heads": config.heads, "slfn_size": config.slfn_size,
@@ -89,6 +98,7 @@ def export(
         "normalizer": int(encoder.fold_case), "cls_id": encoder.cls_id, "sep_id": encoder.sep_id, "unk_id": encoder.unk_id,
         "ngram_buckets": config.ngram_buckets, "ngram_longest": config.ngram_longest if config.ngram_buckets else 0,
         "ngram_bits": config.ngram_bits if config.ngram_buckets else 0, "exit_bits": 8 if config.exit_bits == 8 and model.exits else 0,
+        "skip_width": config.skip_width, "features": features,
     }  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -115,6 +125,8 @@ def export(
             _add_linear(writer, f"block{i}.gate", block.slfn.gate)
         _add_linear(writer, f"block{i}.content", block.slfn.content)
         writer.add(f"block{i}.slfn.norm", _norm(block.slfn_norm))
+    if model.profile is not None:
+        writer.add("elimination.profile", np.array(model.profile, np.float32))
     if model.ngrams is not None:
         rows = model.ngrams.rows.detach()
         scale = few_bit_column_scale(rows, config.ngram_bits)
@@ -128,9 +140,15 @@ def export(
         else:
             writer.add(f"exit{i}.weight", _array(head.weight))
         writer.add(f"exit{i}.bias", _array(head.bias))
-    temperatures = temperatures if temperatures is not None else [1.0] * len(model.exits)
-    writer.add("exit.inverse_temperature", np.array([1 / t for t in temperatures], np.float32))
+    for i, gate in enumerate(model.gates):
+        writer.add(f"block{i}.skip.weight", _array(gate.hidden.weight))
+        writer.add(f"block{i}.skip.bias", _array(gate.hidden.bias))
+        writer.add(f"block{i}.skip.output", _array(gate.output.weight).ravel())
+        writer.add(f"block{i}.skip.output_bias", _array(gate.output.bias))
+    writer.add("exit.inverse_temperature", (1 / temperatures).astype(np.float32))
     if thresholds is not None:
         writer.add("threshold.by_label", np.array(thresholds, np.float32))
     writer.add("exit.rule", rule.pack())
+    if curve:
+        writer.add("policy.curve", curve_section(curve), required=False)
     return writer.to_bytes()

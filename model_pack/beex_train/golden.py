@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Sequence
+from typing import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,9 +11,10 @@ import torch
 from .export import export
 from .model import Classifier, ModelConfig
 from .pack import (
-    CONFIG_FIELDS, CONFIG_WORDS, SLFN_FORMS, TASKS, ExitRule, PackFile, PackWriter, json_section, lines_section, pack_bits, pack_few_bits,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, ELIMINATION, RULE_KINDS, SLFN_FORMS, TASKS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
+    curve_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
-from .simulate import Simulator
+from .simulate import EXIT_REASONS, Simulator, Tap
 from .tokenizer import Encoder, train_vocabulary
 
 TEXTS = [
@@ -25,37 +26,82 @@ TEXTS = [
 ]
 
 
-def write_golden(pack: bytes, texts: Sequence[str], path: Path) -> None:
-    """Write `path` (a `.golden` text file) with all intermediates of `texts` through `pack`.
-
-    Pairs are made of neighbouring texts when the pack takes pairs. Longer texts are given by their first window; only `vector`, what
-    `embed` gives for a single text, is of the whole text.
-    """
-    simulator = Simulator(PackFile(pack))
-    paired, limit = simulator.segment is not None, simulator.pack.config["max_tokens"]
-    lines = ["beex-golden 1"]
+def _tap(lines: list[str]) -> Tap:
+    """Writes NAME INDEX COUNT and a line of 32-bit words, in hex, for every tensor: floats as their bits, integers as they are."""
 
     def tap(name: str, index: int, values: np.ndarray) -> None:
-        words = np.ascontiguousarray(values, np.float32).ravel().view(np.uint32)
+        values = np.ascontiguousarray(values).ravel()
+        words = values.astype(np.float32).view(np.uint32) if values.dtype.kind == "f" else values.astype(np.uint32)
         lines.append(f"{name} {index} {len(words)}")
         lines.append(" ".join(f"{word:08x}" for word in words))
 
+    return tap
+
+
+def _inputs(simulator: Simulator, texts: Sequence[str], lines: list[str]) -> Iterator[tuple[tuple[str, str | None], list[int], list[int] | None]]:
+    """Texts with the ids and segments of their first windows, each after its `text` (or `pair`) and `ids` lines.
+
+    Pairs are made of neighbouring texts when the pack takes pairs.
+    """
+    limit = simulator.pack.config["max_tokens"]
     for i, text in enumerate(texts):
-        if paired:
+        if simulator.segment is not None:
             other = texts[(i + 1) % len(texts)]
             lines.append(f"pair {text.encode().hex() or '-'} {other.encode().hex() or '-'}")
             ids, segments, _ = simulator.encoder.pair(*simulator.encoder.tokens([text, other]), limit)
         else:
+            other, segments = None, None
             lines.append(f"text {text.encode().hex() or '-'}")
-            ids, segments = simulator.encoder.windows(simulator.encoder.tokens([text])[0], limit)[0], None
+            ids = simulator.encoder.windows(simulator.encoder.tokens([text])[0], limit)[0]
         lines.append(f"ids {len(ids)} " + " ".join(map(str, ids)))
+        yield (text, other), ids, segments
+
+
+def write_golden(pack: bytes, texts: Sequence[str], path: Path) -> None:
+    """Write `path` (a `.golden` text file) with all intermediates of `texts` through all of `pack`.
+
+    Longer texts are given by their first window; only `vector`, what `embed` gives for a single text, is of the whole text.
+    """
+    simulator = Simulator(PackFile(pack))
+    lines = ["beex-golden 1"]
+    tap = _tap(lines)
+    for (text, other), ids, segments in _inputs(simulator, texts, lines):
         if simulator.task == "features":
             simulator.pooled(ids, tap)
         else:
             for _ in simulator.exits(ids, segments, tap):
                 pass
-        if not paired:
+        if other is None:
             tap("vector", 0, simulator.embed(text))
+    path.write_text("\n".join([*lines, "end", ""]), encoding="ascii")
+
+
+def write_settings(pack: bytes, texts: Sequence[str], policies: Sequence[Policy], path: Path) -> None:
+    """Write `path` (a `.settings` text file): what every text answers under every policy, and what it saw on its way there.
+
+    After a text's `ids` line, for each policy: `setting` GAMMA SKIP KIND THRESHOLD CERTAIN UNCERTAIN FIRST FLAGS, floats as words in hex;
+    tensors of its first window, exits read after every block that ran, none left for the rule to stop at: `mass` and `kept` (positions
+    in the input) of the blocks that dropped tokens, `skip` of the gates, `pooled`, `logits`, `probabilities`, `entropy`; and of the whole text under the rule `result` (probabilities), `answer` (exit, reason, label, blocks,
+    windows) and `work` (the double's low and high word).
+    """
+    simulator = Simulator(PackFile(pack))
+    lines = ["beex-settings 1"]
+    tap = _tap(lines)
+    told = {"mass", "kept", "skip", "pooled", "logits", "probabilities", "entropy"}
+    word = lambda value: f"{np.float32(value).view(np.uint32):08x}"
+    for (text, other), ids, segments in _inputs(simulator, texts, lines):
+        for policy in policies:
+            rule = policy.rule
+            floats = " ".join(map(word, (rule.threshold, rule.certain, rule.uncertain)))
+            kind, flags = RULE_KINDS.index(rule.kind), int(rule.keep_lower_entropy)
+            lines.append(f"setting {word(policy.gamma)} {word(policy.skip)} {kind} {floats} {rule.first_exit} {flags}")
+            for _ in simulator.walk(ids, segments, policy, every_exit=True, tap=lambda name, *what: tap(name, *what) if name in told else None):
+                pass
+            outcome = simulator.classify(text, other, policy)
+            tap("result", 0, outcome.probabilities)
+            reason = EXIT_REASONS.index(outcome.reason)
+            tap("answer", 0, np.array([outcome.exit_block, reason, outcome.label, outcome.blocks_run, outcome.windows]))
+            tap("work", 0, np.array([outcome.work]).view(np.uint32))
     path.write_text("\n".join([*lines, "end", ""]), encoding="ascii")
 
 
@@ -81,16 +127,17 @@ def tiny_pack(form: str, bits: int, pooling: str, inputs: int, seed: int) -> byt
 
 def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
-    exit_bits: int = 0, rule: ExitRule = ExitRule(),
+    exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
+    class_temperatures: bool = False, curve: Sequence[CurvePoint] = (),
 ) -> bytes:  # fmt: skip
-    """A tiny pack for single texts, written section by section from random numbers: d 64, 2 blocks. No network of the trainer is behind it.
+    """A tiny pack for single texts, written section by section from random numbers: d 64. No network of the trainer is behind it.
 
     `slfn_form` is bounded or rectified; `ngrams` are buckets, longest and bits; `bits` are those of every activation; `exit_bits`
     are 0 for float exit weights, or 8.
     """
     random = np.random.default_rng(seed)
     vocabulary = train_vocabulary(TEXTS * 2, 120)
-    d, f, blocks, tokens = 64, 128, 2, 16
+    d, f, tokens = 64, 128, 16
     writer = PackWriter()
 
     def floats(section: str, low: float, high: float, *shape: int) -> None:
@@ -115,6 +162,7 @@ def random_pack(
         max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
+        skip_width=skip_width, features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES,
     )  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -141,17 +189,26 @@ def random_pack(
         columns = len(labels) - (task == "single")
         writer.add("ngram.rows", pack_few_bits(random.integers(0, 2 ** ngrams[2], (ngrams[0], columns)), ngrams[2]))
         floats("ngram.scale", 0.1, 0.5, columns)
+    if profile:
+        writer.add("elimination.profile", np.array(profile, np.float32))
     if task != "features":
+        for i in range(blocks if skip_width else 0):
+            floats(f"block{i}.skip.weight", -0.5, 0.5, skip_width, d)
+            floats(f"block{i}.skip.bias", -0.2, 0.2, skip_width)
+            floats(f"block{i}.skip.output", -1.5, 1.5, skip_width)
+            floats(f"block{i}.skip.output_bias", -0.5, 0.5, 1)
         for i in range(blocks + 1):
             if exit_bits == 0:
                 floats(f"exit{i}.weight", -0.3, 0.3, len(labels), d)
             else:
                 rows(f"exit{i}", len(labels), exit_bits, 0.15)
             floats(f"exit{i}.bias", -0.5, 0.5, len(labels))
-        floats("exit.inverse_temperature", 0.5, 1.5, blocks + 1)
+        floats("exit.inverse_temperature", 0.5, 1.5, blocks + 1, len(labels) if class_temperatures else 1)
         if task == "multi":
             floats("threshold.by_label", 0.2, 0.8, len(labels))
         writer.add("exit.rule", rule.pack())
+        if curve:
+            writer.add("policy.curve", curve_section(curve), required=False)
     return writer.to_bytes()
 
 
@@ -177,10 +234,46 @@ def tiny_packs() -> dict[str, bytes]:
     }  # fmt: skip
 
 
+def _adaptive_pack(policies: Sequence[Policy]) -> bytes:
+    """Elimination, gates of an odd width, temperatures per class and a curve of the given settings; odd numbers of classes and blocks."""
+    names = ["fast", "", "balanced", "accurate"]
+    curve = [CurvePoint(0.3 + 0.1 * i, 0.6 + 0.05 * i, policy, name) for i, (policy, name) in enumerate(zip(policies, names))]
+    return random_pack(
+        "tiny adaptive", ["joy", "fear", "anger", "surprise", "other"], 7, task="single", slfn_form="rectified", pooling=0, bits=4,
+        ngrams=(256, 2, 4), rule=ExitRule("fractional", 0.02, certain=0.05, uncertain=0.9), blocks=3, profile=(0.9, 0.6, 0.4), skip_width=7,
+        class_temperatures=True, curve=curve,
+    )  # fmt: skip
+
+
+def adaptive_packs() -> dict[str, tuple[bytes, list[Policy]]]:
+    """Packs with elimination and skip gates by name, and the policies under which they are tried."""
+    fractional = ExitRule("fractional", 0.02, certain=0.3, uncertain=0.95)
+    policies = [
+        Policy(ExitRule("entropy", 0.8), gamma=2.5, skip=0.5),
+        Policy(fractional, gamma=1.0, skip=0.6),
+        Policy(ExitRule("patience", 2), gamma=0.5),
+        Policy(ExitRule(), gamma=1.0),
+        Policy(ExitRule(), gamma=0.0, skip=0.5),
+        Policy(ExitRule(), gamma=1.0, skip=0.0),  # skips every block
+        Policy(ExitRule("fractional", 0.5, keep_lower_entropy=True), gamma=16.0),
+    ]
+    multi = random_pack(
+        "tiny adaptive multi-label", ["joy", "fear", "other"], 8, task="multi", slfn_form="bounded", pooling=1, bits=2,
+        rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
+    )  # fmt: skip
+    return {
+        "tiny_adaptive": (_adaptive_pack(policies), policies),
+        "tiny_adaptive_multilabel": (multi, [Policy(ExitRule("probability", 0.9), 1.5, 0.5), Policy(ExitRule(), 0.7, 0.7)]),
+    }
+
+
 def write_all(folder: Path, packs: Path) -> None:
     """Regenerate model_pack/golden: the tiny packs with their vectors, and those of one published pack."""
     folder.mkdir(exist_ok=True)
     for name, pack in tiny_packs().items():
         (folder / f"{name}.beex").write_bytes(pack)
         write_golden(pack, TEXTS, folder / f"{name}.golden")
+    for name, (pack, policies) in adaptive_packs().items():
+        (folder / f"{name}.beex").write_bytes(pack)
+        write_settings(pack, TEXTS, policies, folder / f"{name}.settings")
     write_golden((packs / "sentiment.beex").read_bytes(), TEXTS[:1], folder / "sentiment.golden")

@@ -47,6 +47,7 @@ class ModelConfig:
     ngram_longest: int = 2
     ngram_bits: int = 4
     exit_bits: int = 32  # of the exits' weights; or 8
+    skip_width: int = 0  # of the skip gates' hidden layer; 0 for no gates
     surrogate: str = "second-order"
     binary: bool = True
     dropout: float = 0.1
@@ -76,6 +77,7 @@ class ModelConfig:
             "ngram_buckets must be 0 or a power of two, 256 to 1,048,576": self.ngram_buckets in (0, *(2**k for k in range(8, 21))),
             "ngram_longest must be 1 to 4": 1 <= self.ngram_longest <= 4,
             "exit_bits must be 8 or 32": self.exit_bits in (8, 32),
+            "skip_width must be 0 to 64, and 0 without classes": 0 <= self.skip_width <= (64 if self.task != "features" else 0),
             "ngram_bits must be 2, 4 or 8": self.ngram_bits in (2, 4, 8),
             "pooling must be mean or cls": self.pooling in ("mean", "cls"),
         }
@@ -205,6 +207,23 @@ class NgramRows(nn.Module):
         return F.pad(total, (self.config.classes - self.config.ngram_columns, 0))
 
 
+class SkipGate(nn.Module):
+    """How much the next block is worth skipping, from the pooled state: SmartBERT's gate, small enough for binary blocks.
+
+    Its cost does not shrink with the weights' bits, so it reads one vector instead of every token: d -> width -> 1.
+    """
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.hidden = nn.Linear(config.hidden_size, config.skip_width)
+        self.output = nn.Linear(config.skip_width, 1)
+        nn.init.constant_(self.output.bias, -1.0)  # blocks run at the start
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """(batch, d) -> (batch,) in (0, 1)."""
+        return self.output(self.hidden(pooled).relu()).sigmoid()[:, 0]
+
+
 class Classifier(nn.Module):
     """Logits of every exit. Exit 0 is linear in the pooled embeddings and in the n-grams; every later exit adds to its logits.
 
@@ -223,6 +242,8 @@ class Classifier(nn.Module):
         for head in self.exits:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.gates = nn.ModuleList(SkipGate(config) for _ in range(config.blocks if config.skip_width else 0))
+        self.profile: Sequence[float] | None = None  # of elimination, one share a block; see elimination.py
 
     def pool(self, h: Tensor, mask: Tensor) -> Tensor:
         """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]."""
@@ -269,6 +290,8 @@ class Classifier(nn.Module):
         """Drop the blocks, and their exits, after the first `blocks`."""
         self.blocks = self.blocks[:blocks]
         self.exits = self.exits[: blocks + 1]
+        self.gates = self.gates[:blocks]
+        self.profile = self.profile[:blocks] if self.profile is not None else None
         self.config = replace(self.config, blocks=blocks)
 
     def binary_layers(self) -> list[BinaryLinear]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -21,13 +21,19 @@ CONFIG_WORDS = 24
 CONFIG_FIELDS = (
     "inputs", "task", "classes", "vocabulary_size", "hidden_size", "blocks", "heads", "slfn_size", "max_tokens",
     "embedding_bits", "position_bits", "slfn_form", "pooling", "attention", "normalizer", "cls_id", "sep_id", "unk_id",
-    "ngram_buckets", "ngram_longest", "ngram_bits", "exit_bits",
+    "ngram_buckets", "ngram_longest", "ngram_bits", "exit_bits", "skip_width", "features",
 )  # fmt: skip
 # Names of config values, by value.
 TASKS = ("single", "multi", "features")
 SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
+# Bits of the config's `features`.
+ELIMINATION, CLASS_TEMPERATURES = 1, 2
+CURVE_HEAD, CURVE_NAME = struct.Struct("<4f"), struct.Struct("<II")
+CURVE_ROW = CURVE_HEAD.size + RULE.size + CURVE_NAME.size
+MOST_CURVE_ROWS = 64
+SPEED_NAMES = ("", "accurate", "balanced", "fast")
 
 
 class PackError(ValueError):
@@ -56,6 +62,46 @@ class ExitRule:
         """The rule in an `exit.rule` section."""
         kind, threshold, certain, uncertain, first, flags = RULE.unpack(data)
         return ExitRule(RULE_KINDS[kind], threshold, certain, uncertain, first, bool(flags & 1))
+
+
+@dataclass
+class Policy:
+    """How much of the network an input gets (FORMAT.md "Speed"). The default is all of it."""
+
+    rule: ExitRule = field(default_factory=ExitRule)
+    gamma: float = 0.0  # of elimination: 0 keeps every token, 1 is the pack's profile
+    skip: float = 1.0  # blocks whose gate is above are skipped; 1 skips none
+
+
+@dataclass
+class CurvePoint:
+    """A row of `policy.curve`: a setting with its work, as a share of the dense cost, and its accuracy on held-out rows."""
+
+    work: float
+    accuracy: float
+    policy: Policy
+    name: str = ""  # one of SPEED_NAMES
+
+    def pack(self) -> bytes:
+        """One row."""
+        head = CURVE_HEAD.pack(self.work, self.accuracy, self.policy.gamma, self.policy.skip)
+        return head + self.policy.rule.pack() + CURVE_NAME.pack(SPEED_NAMES.index(self.name), 0)
+
+    @staticmethod
+    def unpack(data: bytes) -> "CurvePoint":
+        """The point of one row."""
+        work, accuracy, gamma, skip = CURVE_HEAD.unpack_from(data)
+        rule = ExitRule.unpack(data[CURVE_HEAD.size : -CURVE_NAME.size])
+        return CurvePoint(work, accuracy, Policy(rule, gamma, skip), SPEED_NAMES[CURVE_NAME.unpack(data[-CURVE_NAME.size :])[0]])
+
+
+def curve_section(points: Sequence[CurvePoint]) -> bytes:
+    """`policy.curve`. Raises ValueError unless work and accuracy rise from row to row and names occur once."""
+    names = [point.name for point in points if point.name]
+    rises = all(a.work < b.work and a.accuracy < b.accuracy for a, b in zip(points, points[1:]))
+    if not (1 <= len(points) <= MOST_CURVE_ROWS and rises and len(names) == len(set(names))):
+        raise ValueError(f"a speed curve has 1 to {MOST_CURVE_ROWS} rows of rising work and accuracy, each name at most once")
+    return b"".join(point.pack() for point in points)
 
 
 def pack_bits(signs: np.ndarray) -> np.ndarray:
@@ -159,6 +205,28 @@ class PackFile:
     def exit_rule(self) -> ExitRule:
         """The default rule; off in a pack of features, which has no exits."""
         return ExitRule.unpack(self.sections["exit.rule"]) if "exit.rule" in self.sections else ExitRule()
+
+    @property
+    def profile(self) -> np.ndarray | None:
+        """The elimination profile (blocks), if the pack has one."""
+        return self.floats("elimination.profile", -1) if "elimination.profile" in self.sections else None
+
+    @property
+    def curve(self) -> list[CurvePoint]:
+        """The settings that are worth choosing, work rising; [] without a curve."""
+        data = self.sections.get("policy.curve", b"")
+        return [CurvePoint.unpack(data[start : start + CURVE_ROW]) for start in range(0, len(data), CURVE_ROW)]
+
+    def named(self, name: str) -> Policy:
+        """The setting of a name: one of the curve's, or "full" or "default". Raises PackError when the curve has no such name."""
+        if name == "full":
+            return Policy()
+        if name == "default":
+            return Policy(self.exit_rule)
+        for point in self.curve:
+            if name and point.name == name:
+                return point.policy
+        raise PackError(f"the pack has no setting {name!r}; it has {', '.join(['full', 'default', *(p.name for p in self.curve if p.name)])}")
 
 
 def replace_sections(data: bytes, changes: dict[str, bytes]) -> bytes:

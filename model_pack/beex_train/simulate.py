@@ -12,11 +12,14 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 
 from . import ngrams
-from .pack import SLFN_FORMS, TASKS, ExitRule, PackFile, unpack_bits, unpack_few_bits
+from .cost import Cost
+from .pack import CLASS_TEMPERATURES, SLFN_FORMS, TASKS, ExitRule, PackFile, Policy, unpack_bits, unpack_few_bits
 from .tokenizer import Encoder
 
 f32 = np.float32
 Tap = Callable[[str, int, np.ndarray], None]
+EXIT_REASONS = ("last", "certain", "reduction", "rising", "entropy", "patience", "probability")
+LEAST_KEPT = 4  # tokens that elimination leaves
 
 
 def sum4(x: np.ndarray) -> np.ndarray:
@@ -107,6 +110,65 @@ class Linear:
 
 
 @dataclass
+class SkipGate:
+    """A block's skip gate: two float layers on the pooled state."""
+
+    weight: np.ndarray  # (width, d)
+    bias: np.ndarray  # (width,)
+    output: np.ndarray  # (width,)
+    output_bias: np.ndarray  # (1,)
+
+    def __call__(self, pooled: np.ndarray) -> np.float32:
+        """How much the block is worth skipping, in (0, 1)."""
+        hidden = np.maximum(f32(0), sum4(self.weight * pooled) + self.bias)
+        return sigmoid(sum4(self.output * hidden) + self.output_bias)[0]
+
+
+@dataclass
+class State:
+    """An input on its way through the blocks."""
+
+    h: np.ndarray  # (tokens, d)
+    positions: np.ndarray  # (tokens,): where they were in the input
+    dropped: np.ndarray  # (d,): sum of the states of eliminated tokens
+    started: int  # tokens of the input
+
+
+@dataclass
+class Reading:
+    """What an exit says, and the work up to it."""
+
+    exit: int
+    logits: np.ndarray
+    probabilities: np.ndarray
+    entropy: np.float32
+    blocks: int  # that ran
+    work: float  # in units of the cost model
+
+
+def kept_tokens(profile: np.float32, gamma: float, entering: int, started: int) -> int:
+    """Tokens that go on after a block's attention (FORMAT.md, "Elimination")."""
+    if gamma == 0:
+        return entering
+    share = exp(f32(gamma) * ln(f32(profile)))
+    return min(entering, max(LEAST_KEPT, int(np.ceil(share * f32(started)))))
+
+
+def attention_mass(weights: np.ndarray) -> np.ndarray:
+    """How much attention every token receives, (tokens,): the columns of (heads, tokens, tokens) summed over heads, then rows."""
+    mass = np.zeros(weights.shape[-1], f32)
+    for head in weights:
+        for row in head:
+            mass = mass + row
+    return mass
+
+
+def choose_kept(mass: np.ndarray, count: int) -> np.ndarray:
+    """Indices, in order, of [CLS] and of the `count` - 1 other tokens of largest mass, the earlier one first when they are equal."""
+    return np.sort(np.concatenate([[0], 1 + np.argsort(-mass[1:], kind="stable")[: count - 1]]))
+
+
+@dataclass
 class Outcome:
     """What the engine answers for one text."""
 
@@ -118,6 +180,7 @@ class Outcome:
     reason: str
     blocks_run: int
     windows: int
+    work: float  # share of the dense cost
 
 
 def decide(
@@ -168,7 +231,8 @@ class Simulator:
         if self.task != "features":
             self.heads_weight = [self._head(i) for i in range(self.blocks + 1)]
             self.heads_bias = [pack.floats(f"exit{i}.bias", self.classes) for i in range(self.blocks + 1)]
-            self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1)
+            by_class = c["features"] & CLASS_TEMPERATURES
+            self.inverse_temperature = pack.floats("exit.inverse_temperature", self.blocks + 1, self.classes if by_class else 1)
             most = f32(self.classes) * f32(0.693147180) if self.multi_label else ln(f32(self.classes))
             self.inverse_largest_entropy = f32(1) / most
         self.threshold = pack.floats("threshold.by_label", self.classes) if self.multi_label else None
@@ -192,6 +256,12 @@ class Simulator:
             }
             for i in range(self.blocks)
         ]
+        self.profile, self.cost = pack.profile, Cost.of_pack(c)
+        self.gates = [self._gate(i, c["skip_width"]) for i in range(self.blocks if c["skip_width"] else 0)]
+
+    def _gate(self, block: int, width: int) -> SkipGate:
+        shapes = {"weight": (width, self.d), "bias": (width,), "output": (width,), "output_bias": (1,)}
+        return SkipGate(*(self.pack.floats(f"block{block}.skip.{name}", *shape) for name, shape in shapes.items()))
 
     def _rows(self, name: str, rows: int, bits: int) -> np.ndarray:
         q = unpack_few_bits(self.pack.raw(f"{name}.rows"), rows, self.d, bits)
@@ -214,8 +284,10 @@ class Simulator:
             self.inverse_step[block, site],
         )
 
-    def _block(self, i: int, h: np.ndarray, tap: Tap) -> np.ndarray:
-        layer, tokens, head_size = self.layers[i], len(h), self.d // self.heads
+    def _block(self, i: int, state: State, gamma: float, tap: Tap) -> State:
+        layer, h, head_size = self.layers[i], state.h, self.d // self.heads
+        tokens = len(h)
+        kept = tokens if self.profile is None else kept_tokens(self.profile[i], gamma, tokens, state.started)
         qkv = layer["qkv"](h)
         tap("qkv", i, qkv)
         q, k, v = (qkv[:, part * self.d : (part + 1) * self.d].reshape(tokens, self.heads, head_size) for part in range(3))
@@ -229,29 +301,38 @@ class Simulator:
         tap("context", i, context)
         a = layer_norm(h + layer["output"](context), layer["attention_norm"])
         tap("attention_state", i, a)
+        positions, dropped = state.positions, state.dropped
+        if kept < tokens:
+            mass = attention_mass(weights)
+            tap("mass", i, mass)
+            chosen = choose_kept(mass, kept)
+            for row in np.delete(a, chosen, 0):
+                dropped = dropped + row
+            a, positions = a[chosen], positions[chosen]
+            tap("kept", i, positions)
         hidden = layer["hidden"](a)
         tap("hidden", i, hidden)
         gate, content = sigmoid(hidden[:, : self.gate_rows]), hidden[:, self.gate_rows :]
         content = layer["content"](content if self.form == "rectified" else tanh(content))
-        state = layer_norm(a + (layer["gate"](gate) if self.open else gate) * content, layer["slfn_norm"])
-        tap("block_state", i, state)
-        return state
+        h = layer_norm(a + (layer["gate"](gate) if self.open else gate) * content, layer["slfn_norm"])
+        tap("block_state", i, h)
+        return State(h, positions, dropped, state.started)
 
-    def _embed(self, ids: Sequence[int], segments: Sequence[int] | None, tap: Tap) -> np.ndarray:
+    def _embed(self, ids: Sequence[int], segments: Sequence[int] | None, tap: Tap) -> State:
         x = self.token[list(ids)] + self.position[: len(ids)]
         if self.segment is not None:
             x = x + self.segment[list(segments or [0] * len(ids))]
         h = layer_norm(x, self.embedding_norm)
         tap("embedding", 0, h)
-        return h
+        return State(h, np.arange(len(ids)), np.zeros(self.d, f32), len(ids))
 
-    def _pool(self, h: np.ndarray) -> np.ndarray:
+    def _pool(self, state: State) -> np.ndarray:
         if self.pack.config["pooling"] == 1:
-            return h[0]
-        pooled = np.zeros(self.d, f32)
-        for row in h:
+            return state.h[0]
+        pooled = state.dropped
+        for row in state.h:
             pooled = pooled + row
-        return pooled * (f32(1) / f32(len(h)))
+        return pooled * (f32(1) / f32(state.started))
 
     def _ngrams(self, ids: Sequence[int]) -> np.ndarray:
         """What the n-grams of an input say about the classes that have a column, (columns)."""
@@ -278,24 +359,31 @@ class Simulator:
             entropy = ln(z) - sum4(probabilities * y)
         return probabilities, max(f32(0), entropy * self.inverse_largest_entropy)
 
-    def exits(
-        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
-    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
-        """Logits (classes), probabilities (classes) and entropy of exit 0, 1, … for one input with [CLS] and [SEP].
+    def walk(
+        self, ids: Sequence[int], segments: Sequence[int] | None = None, policy: Policy = Policy(), every_exit: bool = False,
+        tap: Tap = lambda *_: None,
+    ) -> Iterator[Reading]:
+        """The exits that `policy` reads, one after the other, for one input with [CLS] and [SEP]; whoever decides stops asking.
 
-        Raises ValueError for a pack of features.
+        With `every_exit` those that the rule "off" has no use for are read too. Raises ValueError for a pack of features.
         """
         if self.task == "features":
             raise ValueError("this pack has no classes: it turns texts into vectors; use embed()")
-        h = self._embed(ids, segments, tap)
-        prior = f32(0)
-        for i in range(self.blocks + 1):
-            if i > 0:
-                h = self._block(i - 1, h, tap)
-            pooled = self._pool(h)
-            tap("pooled", i, pooled)
-            logits = sum4(self.heads_weight[i] * pooled) + self.heads_bias[i]
-            if i > 0:
+        state = self._embed(ids, segments, tap)
+        exit, blocks, prior, pooled = 0, 0, None, None
+        work = float(self.cost.embedding(len(ids)))
+
+        def pool() -> None:
+            nonlocal pooled, work
+            if pooled is None:
+                pooled, work = self._pool(state), work + self.cost.pooling(len(state.h))
+                tap("pooled", exit, pooled)
+
+        def read() -> Reading:
+            nonlocal prior, work
+            pool()
+            logits = sum4(self.heads_weight[exit] * pooled) + self.heads_bias[exit]
+            if prior is not None:
                 logits = logits + prior
             else:
                 if self.pack.config["ngram_buckets"] > 0:
@@ -304,17 +392,49 @@ class Simulator:
                     first = self.classes - len(said)
                     logits[first:] = logits[first:] + said
                 prior = logits
-            probabilities, entropy = self._calibrate(logits, i)
+            work += self.cost.exit
+            probabilities, entropy = self._calibrate(logits, exit)
             for name, value in (("logits", logits), ("probabilities", probabilities), ("entropy", np.array([entropy], f32))):
-                tap(name, i, value)
-            yield logits, probabilities, entropy
+                tap(name, exit, value)
+            return Reading(exit, logits, probabilities, entropy, blocks, work)
+
+        last = read()
+        yield last
+        unread = False
+        for i in range(self.blocks):
+            if self.gates and policy.skip < 1:
+                pool()
+                work += self.cost.gate
+                gate = self.gates[i](pooled)
+                tap("skip", i, np.array([gate], f32))
+                if gate > f32(policy.skip):
+                    continue
+            entering = len(state.h)
+            state = self._block(i, state, policy.gamma, tap)
+            work += self.cost.block(entering, len(state.h))
+            exit, blocks, pooled = i + 1, blocks + 1, None
+            unread = policy.rule.kind == "off" and not every_exit and exit < self.blocks
+            if not unread:
+                last = read()
+                yield last
+        if unread:
+            yield read()
+        else:
+            last.work = work  # with the gates that skipped the last blocks
+
+    def exits(
+        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
+        """Logits (classes), probabilities (classes) and entropy of exit 0, 1, …, all blocks on all tokens."""
+        for reading in self.walk(ids, segments, every_exit=True, tap=tap):
+            yield reading.logits, reading.probabilities, reading.entropy
 
     def pooled(self, ids: Sequence[int], tap: Tap = lambda *_: None) -> np.ndarray:
         """The pooled state (d) after the last block for one input with [CLS] and [SEP], not of unit length."""
-        h = self._embed(ids, None, tap)
+        state = self._embed(ids, None, tap)
         for i in range(self.blocks):
-            h = self._block(i, h, tap)
-        pooled = self._pool(h)
+            state = self._block(i, state, 0.0, tap)
+        pooled = self._pool(state)
         tap("pooled", self.blocks, pooled)
         return pooled
 
@@ -327,21 +447,21 @@ class Simulator:
         square = sum4(vector * vector)
         return vector if square == 0 else vector * (f32(1) / np.sqrt(square))
 
-    def _window(self, ids: Sequence[int], segments: Sequence[int] | None, rule: ExitRule) -> tuple[np.ndarray, np.ndarray, int, str]:
+    def _window(self, ids: Sequence[int], segments: Sequence[int] | None, policy: Policy) -> tuple[Reading, Reading, str]:
+        """The reading that answers, the last one made, and why it was the last."""
         seen: dict = {}
-        before = None
-        for i, (logits, probabilities, entropy) in enumerate(self.exits(ids, segments)):
-            reason = decide(rule, i, self.blocks, entropy, probabilities, seen, self.multi_label)
-            if reason == "rising":
-                logits, probabilities = before
+        before = reading = None
+        for reading in self.walk(ids, segments, policy):
+            reason = decide(policy.rule, reading.exit, self.blocks, reading.entropy, reading.probabilities, seen, self.multi_label)
             if reason:
-                return logits, probabilities, i, reason
-            before = (logits, probabilities)
-        raise AssertionError("the last exit always stops")
+                return before if reason == "rising" else reading, reading, reason
+            before = reading
+        return reading, reading, "last"
 
-    def classify(self, text: str, text_b: str | None = None, rule: ExitRule | None = None) -> Outcome:
-        """Classify a text, or a pair, under `rule` (the pack's own by default)."""
-        rule = rule if rule is not None else self.pack.exit_rule
+    def classify(self, text: str, text_b: str | None = None, policy: Policy | ExitRule | None = None) -> Outcome:
+        """Classify a text, or a pair, under `policy` (by default the pack's own exit rule)."""
+        if not isinstance(policy, Policy):
+            policy = Policy(policy if policy is not None else self.pack.exit_rule)
         limit = self.pack.config["max_tokens"]
         if text_b is not None:
             a, b = self.encoder.tokens([text, text_b])
@@ -349,16 +469,16 @@ class Simulator:
             inputs = [(ids, segments)]
         else:
             inputs = [(ids, None) for ids in self.encoder.windows(self.encoder.tokens([text])[0], limit)]
-        answers, deepest, reason, blocks = [], -1, "", 0
+        answers, deepest, reason, blocks, work, dense = [], -1, "", 0, 0.0, 0.0
         for ids, segments in inputs:
-            logits, probabilities, block, why = self._window(ids, segments, rule)
-            answers.append(probabilities)
-            blocks += block
-            if block > deepest:
-                deepest, reason = block, why
+            answer, last, why = self._window(ids, segments, policy)
+            answers.append(answer.probabilities)
+            blocks, work, dense = blocks + last.blocks, work + last.work, dense + self.cost.dense(len(ids))
+            if last.exit > deepest:
+                deepest, reason = last.exit, why
         pooled = _mean(answers)
         labels = [c for c in np.argsort(-pooled, kind="stable").tolist() if pooled[c] > self.threshold[c]] if self.multi_label else []
-        return Outcome(int(pooled.argmax()), labels, pooled, logits, deepest, reason, blocks, len(inputs))
+        return Outcome(int(pooled.argmax()), labels, pooled, answer.logits, deepest, reason, blocks, len(inputs), work / dense)
 
 
 def _mean(windows: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from beex_train.pack import PackFile
-from beex_train.simulate import Simulator
+from beex_train.simulate import EXIT_REASONS, Simulator
 from conftest import ROOT
 
 TOOL = ROOT / "build" / "native" / "tests" / "logits"
 TEXTS = os.environ.get("BEEX_TEXTS", ROOT / "tests" / "trainer" / "tokenizer_sentences.txt")
-REASONS = ["last", "certain", "reduction", "rising", "entropy", "patience", "probability"]
 
 
 def words(values) -> str:
@@ -32,7 +31,7 @@ def simulated(simulator: Simulator, text: str) -> str:
         for exit, (logits, _, _) in enumerate(simulator.exits(ids)):
             line += f"{window}.{exit}:{words(logits)} "
     outcome = simulator.classify(text)
-    head = f"| {outcome.exit_block} {REASONS.index(outcome.reason)} {outcome.label} {outcome.windows}"
+    head = f"| {outcome.exit_block} {EXIT_REASONS.index(outcome.reason)} {outcome.label} {outcome.windows}"
     labels = " ;" + "".join(f" {label}" for label in outcome.labels) if simulator.multi_label else ""
     return line + head + words(outcome.probabilities) + labels
 
