@@ -70,7 +70,7 @@ class Engine {
                          std::uint32_t first_exit, bool keep_lower_entropy) {
     const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
     beex::Result result;
-    error_ = classifier_->classify(input(0, size), rule, result);
+    error_ = classifier_->classify(input(0, size), {rule}, result);
     return finish(result);
   }
 
@@ -79,7 +79,7 @@ class Engine {
                               float uncertain, std::uint32_t first_exit, bool keep_lower_entropy) {
     const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
     beex::Result result;
-    error_ = classifier_->classify_pair(input(0, a_size), input(a_size, b_size), rule, result);
+    error_ = classifier_->classify_pair(input(0, a_size), input(a_size, b_size), {rule}, result);
     return finish(result);
   }
 

@@ -35,7 +35,8 @@ void divide_by(std::uint32_t windows, std::span<float> sum) {
 // What one window, or one pair, answered.
 struct WindowAnswer {
   ExitAnswer answer;
-  std::uint32_t exit = 0;
+  std::uint32_t exit = 0;    // after the last block that ran
+  std::uint32_t blocks = 0;  // that ran
   ExitReason reason = ExitReason::kLast;
 };
 
@@ -54,11 +55,11 @@ struct Classifier::State {
   ExitObserver exit;
 
   Error allocate();
-  WindowAnswer run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const ExitRule& rule);
+  WindowAnswer run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const Policy& policy);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
-  void classify(std::string_view text, const ExitRule& rule, Result& result);
-  void classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result);
+  void classify(std::string_view text, const Policy& policy, Result& result);
+  void classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
   void embed(std::string_view text);
   void add(const WindowAnswer& window, Result& result);
   void finish(Result& result);
@@ -84,21 +85,37 @@ Error Classifier::State::allocate() {
   return {};
 }
 
-// Runs the network on the first `id_count` of `ids`, exit by exit, until `rule` stops it.
-WindowAnswer Classifier::State::run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const ExitRule& rule) {
+// Runs the network on the first `id_count` of `ids` under `policy` (FORMAT.md, "Exit rule" and "Skip gates").
+WindowAnswer Classifier::State::run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const Policy& policy) {
   const std::uint32_t last = pack.config.blocks;
-  network.embed(ids.first(id_count), first_segment);
+  const bool gated = pack.config.skip_width > 0 && policy.skip_threshold < 1.0f;
+  WindowAnswer result;
   ExitState seen;
-  ExitAnswer before;
-  for (std::uint32_t i = 0;; ++i) {
-    const ExitAnswer answer = network.read_exit(i);
-    if (exit.reached != nullptr) exit.reached(exit.context, {window, i, answer.logits, answer.probabilities, answer.entropy});
-    const ExitDecision decision =
-        decide(rule, i, last, answer.entropy, answer.probabilities, pack.config.task == Task::kMultiLabel, seen);
-    if (decision.stop) return {decision.reason == ExitReason::kRising ? before : answer, i, decision.reason};
-    before = answer;
-    network.run_block(i);
+  ExitAnswer answer;
+  const auto read_exit = [&] {
+    result.answer = answer;
+    answer = network.read_exit(result.exit);
+    if (exit.reached != nullptr) exit.reached(exit.context, {window, result.exit, answer.logits, answer.probabilities, answer.entropy});
+    return decide(policy.rule, result.exit, last, answer.entropy, answer.probabilities, pack.config.task == Task::kMultiLabel, seen);
+  };
+  // With the rule off the exits in between decide nothing; an observer sees them all the same.
+  const auto wanted = [&] { return policy.rule.kind != ExitKind::kOff || result.exit == last || exit.reached != nullptr; };
+
+  network.embed(ids.first(id_count), first_segment);
+  ExitDecision decision = read_exit();
+  bool read = true;  // the exit after the last block that ran
+  for (std::uint32_t block = 0; block < last && !decision.stop; ++block) {
+    if (gated && network.read_skip_gate(block) > policy.skip_threshold) continue;
+    network.run_block(block, policy.gamma);
+    ++result.blocks;
+    result.exit = block + 1;
+    read = wanted();
+    if (read) decision = read_exit();
   }
+  if (!read) read_exit();
+  if (decision.reason != ExitReason::kRising) result.answer = answer;  // else that of the exit before
+  result.reason = decision.reason;
+  return result;
 }
 
 // Windows of max_tokens - 2 tokens that overlap by a quarter (FORMAT.md, "Windows"), read as a stream: the overlap is moved to the
@@ -127,8 +144,8 @@ std::uint32_t Classifier::State::read_windows(std::string_view text, Window wind
   return total;
 }
 
-void Classifier::State::classify(std::string_view text, const ExitRule& rule, Result& result) {
-  result.tokens = read_windows(text, [&](std::size_t id_count) { add(run(id_count, 0, result.windows, rule), result); });
+void Classifier::State::classify(std::string_view text, const Policy& policy, Result& result) {
+  result.tokens = read_windows(text, [&](std::size_t id_count) { add(run(id_count, 0, result.windows, policy), result); });
   finish(result);
 }
 
@@ -148,7 +165,7 @@ void Classifier::State::embed(std::string_view text) {
   stage(Stage::kDone);
 }
 
-void Classifier::State::classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result) {
+void Classifier::State::classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result) {
   const std::size_t room = pack.config.max_tokens - kPairSpecials;
   const std::span<Token> first = tokens.first(room), second = tokens.subspan(room, room);
   std::array<std::size_t, 2> kept{};
@@ -172,7 +189,7 @@ void Classifier::State::classify_pair(std::string_view a, std::string_view b, co
   const std::size_t first_segment = count;
   for (const Token& token : second.first(kept[1])) ids[count++] = token.id;
   ids[count++] = pack.config.sep_id;
-  add(run(count, first_segment, 0, rule), result);
+  add(run(count, first_segment, 0, policy), result);
   finish(result);
 }
 
@@ -184,7 +201,7 @@ void Classifier::State::add(const WindowAnswer& window, Result& result) {
     result.exit_reason = window.reason;
   }
   result.logits = window.answer.logits;
-  result.blocks_run += window.exit;
+  result.blocks_run += window.blocks;
   ++result.windows;
 }
 
@@ -229,19 +246,19 @@ Error Classifier::load(Bytes pack, std::string_view kernels, std::unique_ptr<Cla
 Classifier::Classifier(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Classifier::~Classifier() = default;
 
-Error Classifier::classify(std::string_view text, const ExitRule& rule, Result& result) {
+Error Classifier::classify(std::string_view text, const Policy& policy, Result& result) {
   result = {};
   if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 1) return make_error(Status::kWrongInput, "this pack classifies pairs of texts, not single ones");
-  state_->classify(text, rule, result);
+  state_->classify(text, policy, result);
   return {};
 }
 
-Error Classifier::classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result) {
+Error Classifier::classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result) {
   result = {};
   if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 2) return make_error(Status::kWrongInput, "this pack classifies single texts, not pairs");
-  state_->classify_pair(a, b, rule, result);
+  state_->classify_pair(a, b, policy, result);
   return {};
 }
 

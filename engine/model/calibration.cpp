@@ -6,11 +6,19 @@
 #include "kernels/math.h"
 
 namespace beex {
+namespace {
 
-float calibrate_single_label(std::span<const float> logits, float inverse_temperature, float inverse_largest,
+// One temperature, or one per class.
+float calibrated(std::span<const float> logits, std::span<const float> inverse_temperature, std::size_t c) {
+  return logits[c] * inverse_temperature[inverse_temperature.size() == 1 ? 0 : c];
+}
+
+}  // namespace
+
+float calibrate_single_label(std::span<const float> logits, std::span<const float> inverse_temperature, float inverse_largest,
                              std::span<float> scratch, std::span<float> probabilities) {
   const std::size_t classes = logits.size();
-  for (std::size_t c = 0; c < classes; ++c) scratch[c] = logits[c] * inverse_temperature;
+  for (std::size_t c = 0; c < classes; ++c) scratch[c] = calibrated(logits, inverse_temperature, c);
   const float largest = *std::max_element(scratch.begin(), scratch.end());
   for (std::size_t c = 0; c < classes; ++c) {
     scratch[c] = scratch[c] - largest;
@@ -23,10 +31,10 @@ float calibrate_single_label(std::span<const float> logits, float inverse_temper
   return std::max(0.0f, (ln(z) - mean) * inverse_largest);
 }
 
-float calibrate_multi_label(std::span<const float> logits, float inverse_temperature, float inverse_largest,
+float calibrate_multi_label(std::span<const float> logits, std::span<const float> inverse_temperature, float inverse_largest,
                             std::span<float> probabilities) {
   const float sum = sum4(logits.size(), [&](std::size_t c) {
-    const float y = logits[c] * inverse_temperature;
+    const float y = calibrated(logits, inverse_temperature, c);
     probabilities[c] = sigmoid(y);
     const float a = std::fabs(y);
     const float e = exp(a * -1.0f);

@@ -8,15 +8,15 @@
 
 namespace beex {
 
-// probabilities = softmax(y) of a single-label pack, with y = logits * inverse_temperature. All spans are (class); `scratch` is
-// overwritten. Returns the entropy as a share of the largest: max(0, (ln Z - sum4(p * (y - m))) * inverse_largest), with m the
+// probabilities = softmax(y) of a single-label pack, with y = logits * inverse_temperature, which is one number or (class). The other
+// spans are (class); `scratch` is overwritten. Returns the entropy as a share of the largest: max(0, (ln Z - sum4(p * (y - m))) * inverse_largest), with m the
 // maximum of y and Z = sum4(exp(y - m)).
-float calibrate_single_label(std::span<const float> logits, float inverse_temperature, float inverse_largest,
+float calibrate_single_label(std::span<const float> logits, std::span<const float> inverse_temperature, float inverse_largest,
                              std::span<float> scratch, std::span<float> probabilities);
 
 // probabilities = sigmoid(y) of a multi-label pack. Returns the mean of the labels' entropies as a share of the largest:
 // max(0, sum4(h) * inverse_largest), with a = |y|, e = exp(-a), s = 1 / (1 + e) and h = ln(1 + e) + a * (e * s).
-float calibrate_multi_label(std::span<const float> logits, float inverse_temperature, float inverse_largest,
+float calibrate_multi_label(std::span<const float> logits, std::span<const float> inverse_temperature, float inverse_largest,
                             std::span<float> probabilities);
 
 // 1 / the largest entropy, by which the functions above multiply: ln(classes), or classes * ln 2 when labels are independent.

@@ -1,8 +1,11 @@
 #include "model/network.h"
 
 #include <algorithm>
+#include <numeric>
 
+#include "kernels/math.h"
 #include "model/calibration.h"
+#include "model/elimination.h"
 
 namespace beex {
 namespace {
@@ -126,7 +129,12 @@ std::size_t Network::place_work(std::uint8_t* base) {
   Carver carver(base);
   use_.state = carver.take<float>(tokens * d);
   use_.branch = carver.take<float>(tokens * d);
+  use_.alive = carver.take<std::uint32_t>(tokens);
+  use_.kept = carver.take<std::uint32_t>(tokens);
+  use_.mass = carver.take<float>(tokens);
+  use_.dropped = carver.take<float>(d);
   use_.pooled = carver.take<float>(d);
+  use_.skip_hidden = carver.take<float>(config.skip_width);
   use_.ngram_sum = carver.take<std::int32_t>(ngrams_.columns);
   use_.ngrams = carver.take<float>(ngrams_.columns);
   use_.first_logits = carver.take<float>(classes);
@@ -149,6 +157,10 @@ void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_segmen
   const NormWeights& norm = pack_->embedding_norm;
   ids_ = ids;
   tokens_ = ids.size();
+  exits_read_ = 0;
+  pooled_ = false;
+  std::iota(use_.alive.begin(), use_.alive.begin() + static_cast<std::ptrdiff_t>(tokens_), 0u);
+  std::fill(use_.dropped.begin(), use_.dropped.end(), 0.0f);
   stage_(Stage::kEmbed);
   for (std::size_t t = 0; t < tokens_; ++t) {
     float* row = use_.state.data() + t * d;
@@ -178,10 +190,26 @@ struct Network::Steps {
   }
 };
 
-void Network::run_block(std::uint32_t index) {
+float Network::read_skip_gate(std::uint32_t index) {
+  const SkipGateWeights& gate = pack_->block[index].skip;
+  const std::size_t d = pack_->config.hidden_size;
+  stage_(Stage::kExit);
+  pool(index);
+  for (std::size_t k = 0; k < use_.skip_hidden.size(); ++k) {
+    use_.skip_hidden[k] = std::max(0.0f, kernels_->dot(gate.weight.data() + k * d, use_.pooled.data(), d) + gate.bias[k]);
+  }
+  const float output = sum4(gate.output.size(), [&](std::size_t k) { return gate.output[k] * use_.skip_hidden[k]; });
+  const float value = sigmoid(output + gate.output_bias);
+  tap_("skip", index, {&value, 1});
+  return value;
+}
+
+void Network::run_block(std::uint32_t index, float gamma) {
   const Block& block = block_[index];
   const std::size_t d = pack_->config.hidden_size;
-  const std::span<float> state = use_.state.first(tokens_ * d), branch = use_.branch.first(tokens_ * d);
+  const std::span<const float> profile = pack_->elimination_profile;
+  const std::size_t kept = profile.empty() ? tokens_ : kept_tokens(profile[index], gamma, tokens_, ids_.size());
+  std::span<float> state = use_.state.first(tokens_ * d), branch = use_.branch.first(tokens_ * d);
   const auto add_and_norm = [&](const NormWeights& norm) {
     stage_(Stage::kNorm);
     for (std::size_t at = 0; at < state.size(); at += d) {
@@ -193,25 +221,52 @@ void Network::run_block(std::uint32_t index) {
   if (stage_.enter != nullptr || tap_.show != nullptr) {
     steps = {[](void* context, Step step) { static_cast<Steps*>(context)->enter(step); }, &watch};
   }
+  pooled_ = false;
 
   quantized_linear(*kernels_, block.qkv, state.data(), tokens_, use_.slfn.planes, use_.qkv.data(), steps);
   tap_("qkv", index, use_.qkv.first(tokens_ * 3 * d));
   stage_(Stage::kAttention);
-  attention(*kernels_, block.attention, use_.qkv, tokens_, use_.attention, branch);
+  const std::span<float> mass = kept < tokens_ ? use_.mass.first(tokens_) : std::span<float>();
+  attention(*kernels_, block.attention, use_.qkv, tokens_, use_.attention, branch, mass);
   tap_("context", index, branch);
   quantized_linear(*kernels_, block.output, branch.data(), tokens_, use_.slfn.planes, branch.data(), steps);
   add_and_norm(pack_->block[index].attention_norm);
   tap_("attention_state", index, state);
+  if (!mass.empty()) {
+    tap_("mass", index, mass);
+    eliminate(kept);
+    state = state.first(tokens_ * d), branch = branch.first(tokens_ * d);
+  }
 
   slfn(*kernels_, block.slfn, state, tokens_, use_.slfn, branch, steps);
   add_and_norm(pack_->block[index].slfn_norm);
   tap_("block_state", index, state);
 }
 
+// Moves the `count` tokens that go on to the front, in their order, and adds the others up, as their states are final.
+void Network::eliminate(std::size_t count) {
+  const std::size_t d = pack_->config.hidden_size;
+  const std::span<const std::uint32_t> kept = choose_kept(use_.mass.first(tokens_), count, use_.kept);
+  std::size_t next = 0;
+  for (std::size_t t = 0; t < tokens_; ++t) {
+    const float* row = use_.state.data() + t * d;
+    if (next == count || kept[next] != t) {
+      kernels_->add(row, d, use_.dropped.data());
+      continue;
+    }
+    if (next != t) {
+      std::copy_n(row, d, use_.state.data() + next * d);
+      use_.alive[next] = use_.alive[t];
+    }
+    ++next;
+  }
+  tokens_ = count;
+}
+
 ExitAnswer Network::read_exit(std::uint32_t index) {
   const ExitWeights& exit = pack_->exit[index];
-  const std::size_t d = pack_->config.hidden_size;
-  const std::span<float> logits = use_.logits[index % 2], probabilities = use_.probabilities[index % 2];
+  const std::size_t d = pack_->config.hidden_size, turn = exits_read_++ % 2;
+  const std::span<float> logits = use_.logits[turn], probabilities = use_.probabilities[turn];
   stage_(Stage::kExit);
   pool(index);
   for (std::size_t c = 0; c < logits.size(); ++c) {
@@ -245,16 +300,18 @@ std::span<const float> Network::read_vector() {
   return use_.pooled;
 }
 
-// The mean of all tokens, or [CLS].
+// The mean of all tokens, eliminated ones too, or [CLS]. A gate and an exit that read the same state share it.
 void Network::pool(std::uint32_t exit) {
+  if (pooled_) return;
+  pooled_ = true;
   const std::size_t d = use_.pooled.size();
   const float* row = use_.state.data();
   if (pack_->config.pooling == Pooling::kCls) {
     std::copy_n(row, d, use_.pooled.data());
   } else {
-    std::fill(use_.pooled.begin(), use_.pooled.end(), 0.0f);
+    std::copy(use_.dropped.begin(), use_.dropped.end(), use_.pooled.begin());
     for (std::size_t t = 0; t < tokens_; ++t) kernels_->add(row + t * d, d, use_.pooled.data());
-    const float share = 1.0f / static_cast<float>(tokens_);
+    const float share = 1.0f / static_cast<float>(ids_.size());
     for (float& value : use_.pooled) value = value * share;
   }
   tap_("pooled", exit, use_.pooled);

@@ -21,8 +21,9 @@
 namespace beex {
 
 // Shows intermediate values, for tests against golden vectors. `index` is the block for qkv (tokens, 3d), context (tokens, d),
-// attention_state (tokens, d), hidden_gate (tokens, g), hidden_content (tokens, f) and block_state (tokens, d); the exit for
-// pooled (d), logits (class), probabilities (class) and entropy (1); 0 for embedding (tokens, d) and ngrams (column).
+// attention_state (tokens, d), hidden_gate (tokens, g), hidden_content (tokens, f) and block_state (tokens, d), with elimination also
+// mass (tokens entering); the exit for pooled (d), logits (class), probabilities (class) and entropy (1), and the block after it for
+// skip (1); 0 for embedding (tokens, d) and ngrams (column). From hidden_gate on, tokens are those that were kept.
 struct Tap {
   void (*show)(void* context, const char* name, std::uint32_t index, std::span<const float> values) = nullptr;
   void* context = nullptr;
@@ -32,7 +33,7 @@ struct Tap {
   }
 };
 
-// What one exit says. The spans hold until the exit after the next is read, so that an exit rule can go one exit back.
+// What one exit says. The spans hold until two more exits are read, so that an exit rule can go one exit back.
 struct ExitAnswer {
   std::span<const float> logits;         // (class), before temperature
   std::span<const float> probabilities;  // (class), calibrated
@@ -47,13 +48,19 @@ class Network {
   // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them, which must stay until exit 0 is read. In a pack for
   // pairs the first `first_segment` of them are in segment 0, the others in segment 1.
   void embed(std::span<const std::uint32_t> ids, std::size_t first_segment);
-  // Blocks run in order, each once per input.
-  void run_block(std::uint32_t block);
-  // Reads exit 0 after `embed` and exit i after block i - 1. Exit 0 must be read before the others, which build on it. The pack
-  // has classes.
+  // What the gate before a block says, in (0, 1): the larger, the less the block is needed. The pack has skip gates.
+  float read_skip_gate(std::uint32_t block);
+  // Blocks run in order, each once per input or, when it is skipped, not at all. With `gamma` above 0 and a profile in the pack, tokens
+  // are eliminated between the block's attention and its SLFN.
+  void run_block(std::uint32_t block, float gamma = 0.0f);
+  // Reads exit 0 after `embed` and exit i after block i - 1, where it is wanted. Exit 0 must be read before the others, which build on
+  // it. The pack has classes.
   ExitAnswer read_exit(std::uint32_t exit);
   // The input as a vector (hidden), not yet of unit length: the pooled state after the last block. Holds until the next input.
   std::span<const float> read_vector();
+
+  // The tokens that are left, as places among those of `embed`, rising. Hold until the next block or input.
+  std::span<const std::uint32_t> alive() const { return use_.alive.first(tokens_); }
 
   const KernelTable& kernels() const { return *kernels_; }
   std::size_t memory() const { return weights_.size() + work_.size(); }
@@ -75,17 +82,22 @@ class Network {
     std::span<float> qkv;            // (tokens, 3 hidden)
     AttentionScratch attention;
     SlfnScratch slfn;  // its bit planes serve every linear layer
+    std::span<std::uint32_t> alive, kept;       // (tokens)
+    std::span<float> mass;                      // (tokens)
+    std::span<float> dropped;                   // (hidden), sum of the tokens that were eliminated
     std::span<float> pooled;                    // (hidden)
+    std::span<float> skip_hidden;               // (skip width)
     std::span<std::int32_t> ngram_sum;          // (n-gram column)
     std::span<float> ngrams;                    // (n-gram column)
     std::span<float> first_logits, scratch;     // (class)
-    std::array<std::span<float>, 2> logits;     // (class), of even and of odd exits
+    std::array<std::span<float>, 2> logits;     // (class), of this exit and the one before, by turns
     std::array<std::span<float>, 2> probabilities;
   };
 
   // Makes spans of the memory at `base` and returns how much they take; with a null base it only measures.
   std::size_t place_weights(std::uint8_t* base);
   std::size_t place_work(std::uint8_t* base);
+  void eliminate(std::size_t count);
   void pool(std::uint32_t exit);
   // The weights (hidden) of one class. They hold until the next ones.
   const float* exit_weights(const ExitWeights& exit, std::size_t label);
@@ -99,7 +111,9 @@ class Network {
   NgramParameters ngrams_;  // without buckets when the pack has no n-grams
   float inverse_largest_entropy_ = 0.0f;
   std::span<const std::uint32_t> ids_;  // of the input that `embed` started
-  std::size_t tokens_ = 0;              // their number
+  std::size_t tokens_ = 0;              // that are left of them
+  std::uint32_t exits_read_ = 0;        // of this input
+  bool pooled_ = false;                 // use_.pooled is of the state as it is now
   StageObserver stage_;
   Tap tap_;
 };

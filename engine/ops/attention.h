@@ -32,8 +32,9 @@ struct AttentionScratch {
 // context = attention(qkv). For each head, with u = 2q - M:
 //   score_ij = float(sum_k u_query_ik * u_key_jk) * score_scale,  P_i = softmax(score_i),  context_i = sum_j P_ij * value_j.
 // `qkv` is (tokens, 3d): queries, keys and values side by side, each split into heads of d / heads columns. `context` is (tokens, d)
-// and must not overlap `qkv`.
+// and must not overlap `qkv`. With `mass` (tokens), also how much attention each token got: mass_j = sum of P_ij over heads from 0, in
+// each over rows i from 0 (FORMAT.md, "Elimination").
 void attention(const KernelTable& kernels, const AttentionParameters& parameters, std::span<const float> qkv, std::size_t tokens,
-               const AttentionScratch& scratch, std::span<float> context);
+               const AttentionScratch& scratch, std::span<float> context, std::span<float> mass = {});
 
 }  // namespace beex

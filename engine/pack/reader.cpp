@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <new>
 
@@ -16,8 +17,11 @@ namespace beex {
 namespace {
 
 constexpr std::size_t kConfigWords = 24;
-constexpr std::size_t kUsedConfigWords = 22;
 constexpr std::size_t kRuleSize = 24;
+constexpr std::size_t kCurvePointSize = 48;
+constexpr std::uint32_t kMaxSkipWidth = 64;
+constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1;  // features, bits of a config word
+constexpr float kLeastShare = 1.0f / 1048576.0f, kLargestGamma = 16.0f;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
 constexpr std::uint32_t kMaxSlfnSize = 4096;
@@ -67,6 +71,9 @@ Config make_config(const ConfigWords& word) {
   config.ngram_longest = word[19];
   config.ngram_bits = word[20];
   config.exit_bits = word[21];
+  config.skip_width = word[22];
+  config.elimination = (word[23] & kElimination) != 0;
+  config.temperature_by_class = (word[23] & kTemperatureByClass) != 0;
   return config;
 }
 
@@ -79,6 +86,10 @@ Error check_task(const Config& config) {
   if (config.exit_bits != 0) {
     return make_error(Status::kBadValue, "config: exit weight bits is %u, but features (task 2) have no exits", config.exit_bits);
   }
+  if (config.skip_width != 0) {
+    return make_error(Status::kBadValue, "config: skip gate width is %u, but features (task 2) run every block", config.skip_width);
+  }
+  if (config.temperature_by_class) return make_error(Status::kBadValue, "config: temperatures need classes, but features (task 2) have none");
   return {};
 }
 
@@ -116,7 +127,7 @@ Error check_config(const ConfigWords& word, Config& config) {
       {4, "hidden size", 64, kMaxHiddenSize, 64}, {5, "blocks", 1, kMaxBlocks, 1}, {6, "attention heads", 1, kMaxHiddenSize / 16, 1},
       {7, "SLFN width", 64, kMaxSlfnSize, 64},    {8, "most tokens", 8, 1024, 1},  {9, "embedding bits", 1, 8, 1},
       {10, "position bits", 1, 8, 1},  {11, "SLFN form", 0, 2, 1},                {12, "pooling", 0, 1, 1},
-      {14, "normalizer", 0, 1, 1},
+      {14, "normalizer", 0, 1, 1},    {22, "skip gate width", 0, kMaxSkipWidth, 1},
   };
   // What a later version may give a meaning to is no mistake of the pack.
   if (word[1] > static_cast<std::uint32_t>(Task::kFeatures)) {
@@ -125,9 +136,8 @@ Error check_config(const ConfigWords& word, Config& config) {
   if (word[13] != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
   }
-  for (std::size_t i = kUsedConfigWords; i < kConfigWords; ++i) {
-    if (word[i] == 0) continue;
-    return make_error(Status::kUnsupportedFeature, "config: this engine knows only 0 for word %zu, not %u: update beex", i, word[i]);
+  if ((word[23] & ~(kElimination | kTemperatureByClass)) != 0) {
+    return make_error(Status::kUnsupportedFeature, "config: this engine does not know features 0x%x: update beex", word[23]);
   }
   for (const Range& range : kRanges) {
     const std::uint32_t value = word[range.word];
@@ -166,14 +176,17 @@ class Reader {
 
  private:
   // What a claimed section holds, hence how its content is checked.
-  enum class Content : std::uint8_t { kUnclaimed, kRaw, kText, kFloats, kPositiveFloats, kProbabilities };
+  enum class Content : std::uint8_t { kUnclaimed, kRaw, kText, kFloats, kPositiveFloats, kProbabilities, kShares };
 
   Error read_config(Config& config);
   void claim_all(Pack& pack);
   void claim_block(const Config& config, std::uint32_t index, BlockWeights& block);
+  void claim_skip_gate(const Config& config, std::uint32_t index, SkipGateWeights& gate);
+  void claim_elimination(const Config& config, Pack& pack);
   void claim_ngrams(const Config& config, NgramWeights& ngram);
   void claim_exits(const Config& config, Pack& pack);
   void claim_exit(const Config& config, std::uint32_t index, ExitWeights& exit);
+  void claim_curve();
   BinaryLinearWeights claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns);
   FewBitRows claim_few_bit(const char* name, std::size_t rows, std::size_t columns, std::uint32_t bits);
   NormWeights claim_norm(std::size_t hidden_size, const char* format, ...) __attribute__((format(printf, 3, 4)));
@@ -193,14 +206,17 @@ class Reader {
   static Error check_ngram_padding(const Pack& pack);
   static Error check_vocabulary(const Pack& pack);
   Error read_sites(Pack& pack) const;
-  Error read_rule(Pack& pack) const;
+  static Error check_profile(const Pack& pack);
+  static Error read_rule(std::span<const std::uint8_t> words, const Pack& pack, const char* where, ExitRule& rule);
+  Error read_curve(Pack& pack) const;
+  static Error read_point(std::span<const std::uint8_t> words, const Pack& pack, const char* where, CurvePoint& point);
 
   Container container_;
   std::array<Content, kMaxSections> content_{};
   // The first error of the claims. It is reported only after unknown required sections: they would explain it.
   Error first_error_;
-  std::span<const std::uint8_t> sites_, rule_;
-  std::span<const float> inverse_step_, inverse_temperature_, score_scale_[kMaxBlocks];
+  std::span<const std::uint8_t> sites_, rule_, curve_;
+  std::span<const float> inverse_step_, inverse_temperature_, score_scale_[kMaxBlocks], skip_output_bias_[kMaxBlocks];
 };
 
 Error Reader::read(std::span<const std::uint8_t> bytes, Pack& pack) {
@@ -217,10 +233,19 @@ Error Reader::read(std::span<const std::uint8_t> bytes, Pack& pack) {
   if (error.ok()) error = check_vocabulary(pack);
   if (error.ok()) error = check_ngram_padding(pack);
   if (error.ok()) error = read_sites(pack);
-  if (error.ok() && !rule_.empty()) error = read_rule(pack);
+  if (error.ok()) error = check_profile(pack);
+  if (error.ok() && !rule_.empty()) error = read_rule(rule_, pack, "section \"exit.rule\"", pack.exit_rule);
+  if (error.ok()) error = read_curve(pack);
   if (!error.ok()) return error;
-  for (std::size_t i = 0; i < inverse_temperature_.size(); ++i) pack.exit[i].inverse_temperature = inverse_temperature_[i];
-  for (std::uint32_t i = 0; i < pack.config.blocks; ++i) pack.block[i].score_scale = score_scale_[i][0];
+  const Config& config = pack.config;
+  const std::size_t temperatures = config.temperature_by_class ? config.classes : 1;
+  for (std::size_t i = 0; i * temperatures < inverse_temperature_.size(); ++i) {
+    pack.exit[i].inverse_temperature = inverse_temperature_.subspan(i * temperatures, temperatures);
+  }
+  for (std::uint32_t i = 0; i < config.blocks; ++i) {
+    pack.block[i].score_scale = score_scale_[i][0];
+    if (config.skip_width > 0) pack.block[i].skip.output_bias = skip_output_bias_[i][0];
+  }
   return {};
 }
 
@@ -260,8 +285,17 @@ void Reader::claim_all(Pack& pack) {
   }
   pack.embedding_norm = claim_norm(d, "embedding.norm");
   for (std::uint32_t i = 0; i < config.blocks; ++i) claim_block(config, i, pack.block[i]);
+  claim_elimination(config, pack);
   claim_ngrams(config, pack.ngram);
   claim_exits(config, pack);
+}
+
+void Reader::claim_elimination(const Config& config, Pack& pack) {
+  if (config.elimination) {
+    pack.elimination_profile = claim_floats(Content::kShares, config.blocks, "elimination.profile");
+  } else {
+    forbid("no elimination", "elimination.profile");
+  }
 }
 
 void Reader::claim_ngrams(const Config& config, NgramWeights& ngram) {
@@ -286,11 +320,29 @@ void Reader::claim_exits(const Config& config, Pack& pack) {
     }
     forbid("features", "exit.inverse_temperature");
     forbid("features", "exit.rule");
+    forbid("features", "policy.curve");
     return;
   }
   for (std::uint32_t i = 0; i <= config.blocks; ++i) claim_exit(config, i, pack.exit[i]);
-  inverse_temperature_ = claim_floats(Content::kPositiveFloats, config.blocks + std::size_t{1}, "exit.inverse_temperature");
+  const std::size_t temperatures = config.temperature_by_class ? config.classes : 1;
+  inverse_temperature_ = claim_floats(Content::kPositiveFloats, (config.blocks + std::size_t{1}) * temperatures, "exit.inverse_temperature");
   rule_ = claim_bytes(kRuleSize, "exit.rule");
+  claim_curve();
+}
+
+// The only section that says itself how long it is.
+void Reader::claim_curve() {
+  const std::uint32_t index = container_.find("policy.curve");
+  if (index == container_.size()) return;
+  content_[index] = Content::kRaw;
+  const Section section = container_[index];
+  const std::size_t size = section.bytes.size();
+  if (size == 0 || size % kCurvePointSize != 0 || size > kMaxCurvePoints * kCurvePointSize) {
+    fail(make_error(Status::kBadSection, "section \"policy.curve\" at 0x%zx: %zu bytes, allowed are 1 to %u rows of %zu", section.offset, size,
+                    kMaxCurvePoints, kCurvePointSize));
+    return;
+  }
+  curve_ = section.bytes;
 }
 
 void Reader::claim_exit(const Config& config, std::uint32_t index, ExitWeights& exit) {
@@ -322,6 +374,19 @@ void Reader::claim_block(const Config& config, std::uint32_t index, BlockWeights
   }
   block.content = claim_linear(index, "content", d, f);
   block.slfn_norm = claim_norm(d, "block%u.slfn.norm", index);
+  claim_skip_gate(config, index, block.skip);
+}
+
+void Reader::claim_skip_gate(const Config& config, std::uint32_t index, SkipGateWeights& gate) {
+  const std::size_t width = config.skip_width;
+  if (width == 0) {
+    for (const char* part : {"weight", "bias", "output", "output_bias"}) forbid("no skip gates", "block%u.skip.%s", index, part);
+    return;
+  }
+  gate.weight = claim_floats(Content::kFloats, width * config.hidden_size, "block%u.skip.weight", index);
+  gate.bias = claim_floats(Content::kFloats, width, "block%u.skip.bias", index);
+  gate.output = claim_floats(Content::kFloats, width, "block%u.skip.output", index);
+  skip_output_bias_[index] = claim_floats(Content::kFloats, 1, "block%u.skip.output_bias", index);
 }
 
 BinaryLinearWeights Reader::claim_linear(std::uint32_t block, const char* name, std::size_t rows, std::size_t columns) {
@@ -468,6 +533,10 @@ Error Reader::check_floats(const Section& section, Content content) {
       allowed = [](float x) { return x > 0.0f && x < 1.0f; };
       what = "above 0 and below 1";
       break;
+    case Content::kShares:
+      allowed = [](float x) { return x >= kLeastShare && x <= 1.0f; };
+      what = "from 2^-20 to 1";
+      break;
   }
   const auto floats = as_floats(section.bytes);
   const auto bad = std::find_if_not(floats.begin(), floats.end(), allowed);
@@ -537,31 +606,86 @@ Error Reader::read_sites(Pack& pack) const {
   return {};
 }
 
-Error Reader::read_rule(Pack& pack) const {
+// Tokens never come back.
+Error Reader::check_profile(const Pack& pack) {
+  const std::span<const float> profile = pack.elimination_profile;
+  const auto rise = std::adjacent_find(profile.begin(), profile.end(), std::less<>{});
+  if (rise == profile.end()) return {};
+  return make_error(Status::kBadValue, "section \"elimination.profile\": the share rises after block %u",
+                    static_cast<unsigned>(rise - profile.begin()));
+}
+
+// `where` names the place for messages.
+Error Reader::read_rule(std::span<const std::uint8_t> words, const Pack& pack, const char* where, ExitRule& rule) {
   struct {
     std::uint32_t kind;
     float threshold, certain, uncertain;
     std::uint32_t first_exit, flags;
-  } rule;
-  static_assert(sizeof rule == kRuleSize);
-  std::memcpy(&rule, rule_.data(), sizeof rule);
-  if (rule.kind > static_cast<std::uint32_t>(ExitKind::kProbability) || (rule.flags & ~1u) != 0) {
-    return make_error(Status::kUnsupportedFeature, "section \"exit.rule\": this engine does not know kind %u with flags 0x%x: update beex",
-                      rule.kind, rule.flags);
+  } word;
+  static_assert(sizeof word == kRuleSize);
+  std::memcpy(&word, words.data(), sizeof word);
+  if (word.kind > static_cast<std::uint32_t>(ExitKind::kProbability) || (word.flags & ~1u) != 0) {
+    return make_error(Status::kUnsupportedFeature, "%s: this engine does not know kind %u with flags 0x%x: update beex", where, word.kind,
+                      word.flags);
   }
   const auto within = [](float x, float low) { return x >= low && x <= kLargestFloat; };
-  const bool patience = rule.kind == static_cast<std::uint32_t>(ExitKind::kPatience);
-  if (!within(rule.threshold, patience ? 1.0f : -kLargestFloat) || !within(rule.certain, 0.0f) || !within(rule.uncertain, 0.0f)) {
-    return make_error(Status::kBadValue, "section \"exit.rule\": its entropies must be numbers from 0 and its threshold a number%s",
+  const bool patience = word.kind == static_cast<std::uint32_t>(ExitKind::kPatience);
+  if (!within(word.threshold, patience ? 1.0f : -kLargestFloat) || !within(word.certain, 0.0f) || !within(word.uncertain, 0.0f)) {
+    return make_error(Status::kBadValue, "%s: its entropies must be numbers from 0 and its threshold a number%s", where,
                       patience ? " of exits, 1 or more" : "");
   }
-  if (rule.first_exit > pack.config.blocks) {
-    return make_error(Status::kBadValue, "section \"exit.rule\": the first exit is %u, the last is %u", rule.first_exit,
-                      pack.config.blocks);
+  if (word.first_exit > pack.config.blocks) {
+    return make_error(Status::kBadValue, "%s: the first exit is %u, the last is %u", where, word.first_exit, pack.config.blocks);
   }
-  pack.exit_rule = {static_cast<ExitKind>(rule.kind), rule.threshold,  rule.certain,
-                    rule.uncertain,                   rule.first_exit, (rule.flags & 1) != 0};
+  rule = {static_cast<ExitKind>(word.kind), word.threshold, word.certain, word.uncertain, word.first_exit, (word.flags & 1) != 0};
   return {};
+}
+
+Error Reader::read_curve(Pack& pack) const {
+  std::uint32_t named = 0;  // bit n: name n was seen
+  for (std::size_t at = 0; at < curve_.size(); at += kCurvePointSize) {
+    const std::uint32_t row = pack.curve_points;
+    char where[40];
+    std::snprintf(where, sizeof where, "section \"policy.curve\", row %u", row);
+    CurvePoint& point = pack.curve[row];
+    const Error error = read_point(curve_.subspan(at, kCurvePointSize), pack, where, point);
+    if (!error.ok()) return error;
+    const CurvePoint* before = row > 0 ? &pack.curve[row - 1] : nullptr;
+    if (before != nullptr && !(point.work > before->work && point.accuracy > before->accuracy)) {
+      return make_error(Status::kBadValue, "%s: work and accuracy must both be above those of the row before", where);
+    }
+    const std::uint32_t bit = point.name == SpeedName::kNone ? 0 : 1u << static_cast<std::uint32_t>(point.name);
+    if ((named & bit) != 0) return make_error(Status::kBadValue, "%s: its name stands at another row, too", where);
+    named |= bit;
+    ++pack.curve_points;
+  }
+  return {};
+}
+
+Error Reader::read_point(std::span<const std::uint8_t> words, const Pack& pack, const char* where, CurvePoint& point) {
+  struct {
+    float work, accuracy, gamma, skip_threshold;
+    std::uint8_t rule[kRuleSize];
+    std::uint32_t name, zero;
+  } word;
+  static_assert(sizeof word == kCurvePointSize);
+  std::memcpy(&word, words.data(), sizeof word);
+  if (word.name > static_cast<std::uint32_t>(SpeedName::kFast) || word.zero != 0) {
+    return make_error(Status::kUnsupportedFeature, "%s: this engine does not know name %u with last word %u: update beex", where, word.name,
+                      word.zero);
+  }
+  const auto within = [](float x, float low, float high) { return x >= low && x <= high; };
+  if (!(word.work > 0.0f && word.work <= kLargestFloat) || !within(word.accuracy, 0.0f, 1.0f)) {
+    return make_error(Status::kBadValue, "%s: work must be a number above 0, and accuracy one from 0 to 1", where);
+  }
+  if (!within(word.gamma, 0.0f, pack.config.elimination ? kLargestGamma : 0.0f)) {
+    return make_error(Status::kBadValue, "%s: gamma must be a number from 0 to 16, and 0 in a pack without elimination", where);
+  }
+  if (!within(word.skip_threshold, pack.config.skip_width > 0 ? 0.0f : 1.0f, 1.0f)) {
+    return make_error(Status::kBadValue, "%s: the skip threshold must be a number from 0 to 1, and 1 in a pack without skip gates", where);
+  }
+  point = {word.work, word.accuracy, {{}, word.gamma, word.skip_threshold}, static_cast<SpeedName>(word.name)};
+  return read_rule(word.rule, pack, where, point.policy.rule);
 }
 
 }  // namespace

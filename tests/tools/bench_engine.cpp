@@ -47,12 +47,12 @@ struct StageTimes {
   }
 };
 
-beex::Result classify(beex::Classifier& classifier, const Input& input, const beex::ExitRule& rule) {
+beex::Result classify(beex::Classifier& classifier, const Input& input, const beex::Policy& policy) {
   beex::Result result;
   if (classifier.pack().config.inputs == 1) {
-    classifier.classify(input.a, rule, result);
+    classifier.classify(input.a, policy, result);
   } else {
-    classifier.classify_pair(input.a, input.b, rule, result);
+    classifier.classify_pair(input.a, input.b, policy, result);
   }
   return result;
 }
@@ -110,12 +110,12 @@ void bench_full_depth(beex::Classifier& classifier, const Input& input, int runs
 }
 
 void bench_texts(beex::Classifier& classifier, const std::vector<Input>& inputs) {
-  for (const Input& input : inputs) classify(classifier, input, classifier.pack().exit_rule);
+  for (const Input& input : inputs) classify(classifier, input, {classifier.pack().exit_rule});
   std::vector<double> times;
   double tokens = 0.0, blocks = 0.0;
   for (const Input& input : inputs) {
     beex::Result result;
-    times.push_back(time_of([&] { result = classify(classifier, input, classifier.pack().exit_rule); }));
+    times.push_back(time_of([&] { result = classify(classifier, input, {classifier.pack().exit_rule}); }));
     tokens += result.tokens;
     blocks += result.blocks_run;
   }

@@ -31,10 +31,10 @@ void print_exit(void*, const beex::ExitReading& reading) {
   std::printf(" ");
 }
 
-beex::Error classify(beex::Classifier& classifier, const std::string& line, const beex::ExitRule& rule, beex::Result& result) {
-  if (classifier.pack().config.inputs == 1) return classifier.classify(line, rule, result);
+beex::Error classify(beex::Classifier& classifier, const std::string& line, const beex::Policy& policy, beex::Result& result) {
+  if (classifier.pack().config.inputs == 1) return classifier.classify(line, policy, result);
   const std::size_t tab = line.find('\t');
-  return classifier.classify_pair(line.substr(0, tab), tab == std::string::npos ? "" : line.substr(tab + 1), rule, result);
+  return classifier.classify_pair(line.substr(0, tab), tab == std::string::npos ? "" : line.substr(tab + 1), policy, result);
 }
 
 void print_answer(beex::Classifier& classifier, const std::string& line) {
@@ -42,7 +42,7 @@ void print_answer(beex::Classifier& classifier, const std::string& line) {
   classifier.observe(beex::ExitObserver{print_exit, nullptr});
   classify(classifier, line, {}, result);
   classifier.observe(beex::ExitObserver{});
-  classify(classifier, line, classifier.pack().exit_rule, result);
+  classify(classifier, line, {classifier.pack().exit_rule}, result);
   std::printf("| %u %u %u %u", result.exit_block, static_cast<unsigned>(result.exit_reason), result.label, result.windows);
   print_floats(result.probabilities);
   if (classifier.pack().config.task == beex::Task::kMultiLabel) std::printf(" ;");

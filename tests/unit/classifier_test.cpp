@@ -209,7 +209,7 @@ TEST_CASE("classifier: a result says what was done") {
   CHECK(sum == Approx(1.0f));
   for (const float probability : result.probabilities) CHECK(probability <= result.probabilities[result.label]);
   // Probabilities are of the calibrated logits, logits of the same answer before that.
-  const float inverse_temperature = classifier->pack().exit[2].inverse_temperature;
+  const float inverse_temperature = classifier->pack().exit[2].inverse_temperature[0];
   CHECK(std::log(result.probabilities[0] / result.probabilities[1]) ==
         Approx((result.logits[0] - result.logits[1]) * inverse_temperature).epsilon(1e-4));
 
@@ -439,7 +439,7 @@ TEST_CASE("classifier: the rule's confidence in independent labels") {
                                      &confidence});
     rule.threshold = 0.5f + 0.01f * static_cast<float>(seed % 10);
     Result result;
-    REQUIRE(classifier->classify(letters(1 + seed % 9, seed), rule, result).ok());
+    REQUIRE(classifier->classify(letters(1 + seed % 9, seed), {rule}, result).ok());
     for (std::size_t i = 0; i + 1 < confidence.size(); ++i) CHECK(confidence[i] <= rule.threshold);
     if (result.exit_reason != ExitReason::kProbability) continue;
     CHECK(confidence.back() > rule.threshold);
@@ -603,7 +603,7 @@ TEST_CASE("classifier: the exit rule decides how deep a text goes and who answer
     rule.threshold = 0.01f;
     rule.keep_lower_entropy = true;
     classifier->observe(ExitObserver{Exits::reached, &seen});
-    REQUIRE(classifier->classify(text, rule, result).ok());
+    REQUIRE(classifier->classify(text, {rule}, result).ok());
     REQUIRE(seen.entropy.size() == result.exit_block + 1);
     CHECK(result.blocks_run == result.exit_block);
     for (std::size_t i = 0; i < seen.entropy.size(); ++i) CHECK(seen.logits[i] == all.logits[i]);
@@ -627,7 +627,7 @@ TEST_CASE("classifier: the exit rule decides how deep a text goes and who answer
   at_once.threshold = 2.0f;
   Result result;
   classifier->observe(ExitObserver{});
-  REQUIRE(classifier->classify(letters(30), at_once, result).ok());
+  REQUIRE(classifier->classify(letters(30), {at_once}, result).ok());
   CHECK(result.exit_block == 0);
   CHECK(result.blocks_run == 0);
   CHECK(result.windows > 1);
@@ -652,7 +652,7 @@ TEST_CASE("classifier: the deepest window gives the exit block and its reason") 
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     deepest.clear();
     Result result;
-    REQUIRE(classifier->classify(letters(40, seed), rule, result).ok());
+    REQUIRE(classifier->classify(letters(40, seed), {rule}, result).ok());
     REQUIRE(deepest.size() == result.windows);
     CHECK(result.exit_block == *std::max_element(deepest.begin(), deepest.end()));
     std::uint32_t sum = 0;
@@ -672,11 +672,10 @@ TEST_CASE("classifier: stages are told in order") {
   REQUIRE(classifier->classify("a b c", {}, result).ok());
   const std::vector<Stage> block = {Stage::kQuantize, Stage::kBinaryLinear, Stage::kAttention,    Stage::kQuantize,   Stage::kBinaryLinear,
                                     Stage::kNorm,     Stage::kQuantize,     Stage::kBinaryLinear, Stage::kActivation, Stage::kQuantize,
-                                    Stage::kBinaryLinear, Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation, Stage::kNorm,
-                                    Stage::kExit};
+                                    Stage::kBinaryLinear, Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation, Stage::kNorm};
   std::vector<Stage> expected = {Stage::kTokenize, Stage::kEmbed, Stage::kExit};
   for (int i = 0; i < 2; ++i) expected.insert(expected.end(), block.begin(), block.end());
-  expected.push_back(Stage::kDone);
+  expected.insert(expected.end(), {Stage::kExit, Stage::kDone});
   CHECK((stages == expected));
   stages.clear();
   classifier->observe(StageObserver{});
@@ -703,16 +702,20 @@ TEST_CASE("classifier: classifying allocates nothing") {
   const auto multi_label = load(multi_label_options());
   const auto few_bit_exits = load(few_bit_exits_options());
   const auto features = load(features_options());
+  PackOptions adaptive_options;
+  adaptive_options.profile = {0.75f, 0.5f};
+  adaptive_options.skip_width = 8;
+  const auto adaptive = load(adaptive_options);
   const std::string text = letters(3000) + "un\xC3\xAF\x63od\xC3\xA9 \xE4\xB8\xAD\xE6\x96\x87 averyveryverylongword \xFF";
   const ExitRule rules[] = {{}, {ExitKind::kFractional, 0.1f, 0.0f, 2.0f, 0, true}};
   for (const ExitRule& rule : rules) {
     Result result;
     std::span<const float> vector;
     watch = {.on = true};
-    const bool ok = multi_label->classify(text, rule, result).ok() && multi_label->embed(text, vector).ok() &&
-                    features->embed(text, vector).ok() && few_bit_exits->classify(text, rule, result).ok() &&
-                    single->classify(text, rule, result).ok() && single->classify("", rule, result).ok() &&
-                    pair->classify_pair(text, text, rule, result).ok();
+    const bool ok = multi_label->classify(text, {rule}, result).ok() && multi_label->embed(text, vector).ok() &&
+                    features->embed(text, vector).ok() && few_bit_exits->classify(text, {rule}, result).ok() &&
+                    single->classify(text, {rule}, result).ok() && single->classify("", {rule}, result).ok() &&
+                    pair->classify_pair(text, text, {rule}, result).ok() && adaptive->classify(text, {rule, 1.5f, 0.5f}, result).ok();
     watch.on = false;
     CHECK(ok);
     CHECK(watch.allocations == 0);

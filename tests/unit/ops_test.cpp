@@ -95,10 +95,9 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
         reference::kTable.quantize_signed(qkv.data() + d, 3 * d, tokens, d, 0.7f, key_bits, key.data());
         REQUIRE(*std::max_element(query.begin(), query.end()) <= query_largest);
         REQUIRE(*std::max_element(key.begin(), key.end()) <= key_largest);
-        std::vector<float> expected(tokens * d);
-        for (std::size_t i = 0; i < tokens; ++i) {
-          for (std::size_t c = 0; c < d; ++c) {
-            const std::size_t first = c / head_size * head_size;
+        std::vector<float> expected(tokens * d), expected_mass(tokens);
+        for (std::size_t first = 0; first < d; first += head_size) {
+          for (std::size_t i = 0; i < tokens; ++i) {
             std::vector<float> p(tokens);
             for (std::size_t j = 0; j < tokens; ++j) {
               int score = 0;
@@ -106,20 +105,28 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
               p[j] = static_cast<float>(score) * 0.11f;
             }
             reference::kTable.softmax(p.data(), tokens);
-            for (std::size_t j = 0; j < tokens; ++j) expected[i * d + c] += p[j] * qkv[j * 3 * d + 2 * d + c];
+            for (std::size_t j = 0; j < tokens; ++j) {
+              expected_mass[j] = expected_mass[j] + p[j];
+              for (std::size_t c = first; c < first + head_size; ++c) expected[i * d + c] += p[j] * qkv[j * 3 * d + 2 * d + c];
+            }
           }
         }
 
         for (const KernelTable* table : kernel_tables()) {
           CAPTURE(table->name);
           Guarded<std::int8_t> query_scratch(tokens * d, 1), key_scratch(tokens * d, 1);
-          Guarded<float> weight(tokens, 1), context(tokens * d, 1);
-          attention(*table, parameters, qkv, tokens, {query_scratch.span(), key_scratch.span(), weight.span()}, context.span());
-          REQUIRE(query_scratch.intact());
-          REQUIRE(key_scratch.intact());
-          REQUIRE(weight.intact());
-          REQUIRE(context.intact());
-          REQUIRE(std::memcmp(context.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+          Guarded<float> weight(tokens, 1), context(tokens * d, 1), mass(tokens, 1);
+          for (const bool with_mass : {false, true}) {
+            attention(*table, parameters, qkv, tokens, {query_scratch.span(), key_scratch.span(), weight.span()}, context.span(),
+                      with_mass ? mass.span() : std::span<float>());
+            REQUIRE(query_scratch.intact());
+            REQUIRE(key_scratch.intact());
+            REQUIRE(weight.intact());
+            REQUIRE(context.intact());
+            REQUIRE(mass.intact());
+            REQUIRE(std::memcmp(context.data(), expected.data(), expected.size() * sizeof(float)) == 0);
+          }
+          REQUIRE(std::memcmp(mass.data(), expected_mass.data(), tokens * sizeof(float)) == 0);
         }
       }
     }

@@ -119,6 +119,10 @@ struct PackOptions {
   std::uint32_t exit_bits = 0;  // 0 for float weights, or 8
   std::array<std::uint8_t, kActivationSites> activation_bits = {4, 4, 4, 4, 4, 4, 4};
   ExitRule rule;
+  std::vector<float> profile;  // of elimination, a share per block; empty for none
+  std::uint32_t skip_width = 0;
+  bool temperature_by_class = false;
+  std::vector<CurvePoint> curve;
   std::uint64_t seed = 1;
 };
 
@@ -140,7 +144,8 @@ class PackBuilder {
     config = {o.inputs, static_cast<std::uint32_t>(o.task), classes, o.vocabulary_size, o.hidden_size, o.blocks, o.heads, o.slfn_size,
               o.max_tokens, o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form),
               static_cast<std::uint32_t>(o.pooling), 0, o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]"),
-              o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0, o.exit_bits};
+              o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0, o.exit_bits, o.skip_width,
+              (o.profile.empty() ? 0u : 1u) + (o.temperature_by_class ? 2u : 0u)};
     add("config", config);
     add_text("metadata", "{\"name\": \"made for a test\"}", 0);
     std::string labels;
@@ -168,7 +173,13 @@ class PackBuilder {
       if (o.slfn_form == SlfnForm::kOpen) add_linear(block + ".gate", d, f);
       add_linear(block + ".content", d, f);
       add_norm(block + ".slfn.norm", d);
+      if (o.skip_width == 0) continue;
+      add_floats(block + ".skip.weight", o.skip_width * d, -0.5f, 0.5f);
+      add_floats(block + ".skip.bias", o.skip_width, -0.5f, 0.5f);
+      add_floats(block + ".skip.output", o.skip_width, -1.0f, 1.0f);
+      add_floats(block + ".skip.output_bias", 1, -0.5f, 0.5f);
     }
+    if (!o.profile.empty()) add("elimination.profile", o.profile);
     if (ngrams) add_ngrams(multi_label ? classes : classes - 1);
     if (features) return;
     for (std::uint32_t i = 0; i <= o.blocks; ++i) {
@@ -180,16 +191,12 @@ class PackBuilder {
       }
       add_floats(exit + ".bias", o.classes, -0.5f, 0.5f);
     }
-    add_floats("exit.inverse_temperature", o.blocks + 1, 0.5f, 2.0f);
+    add_floats("exit.inverse_temperature", (o.blocks + 1) * (o.temperature_by_class ? o.classes : 1), 0.5f, 2.0f);
     if (multi_label) add_floats("threshold.by_label", classes, 0.125f, 0.875f);
     std::vector<std::uint8_t> rule(24);
-    put(rule, 0, static_cast<std::uint32_t>(o.rule.kind));
-    put(rule, 4, o.rule.threshold);
-    put(rule, 8, o.rule.certain);
-    put(rule, 12, o.rule.uncertain);
-    put(rule, 16, o.rule.first_exit);
-    put(rule, 20, o.rule.keep_lower_entropy ? 1u : 0u);
+    put_rule(rule, 0, o.rule);
     add("exit.rule", rule);
+    if (!o.curve.empty()) add_curve();
   }
 
   Section& section(std::string_view name) {
@@ -292,6 +299,29 @@ class PackBuilder {
     }
     add("ngram.rows", rows);
     add_floats("ngram.scale", columns, 0.05f, 0.25f);
+  }
+
+  static void put_rule(std::vector<std::uint8_t>& file, std::size_t at, const ExitRule& rule) {
+    put(file, at, static_cast<std::uint32_t>(rule.kind));
+    put(file, at + 4, rule.threshold);
+    put(file, at + 8, rule.certain);
+    put(file, at + 12, rule.uncertain);
+    put(file, at + 16, rule.first_exit);
+    put(file, at + 20, rule.keep_lower_entropy ? 1u : 0u);
+  }
+
+  void add_curve() {
+    std::vector<std::uint8_t> rows(48 * options_.curve.size());
+    for (std::size_t i = 0; i < options_.curve.size(); ++i) {
+      const CurvePoint& point = options_.curve[i];
+      put(rows, 48 * i, point.work);
+      put(rows, 48 * i + 4, point.accuracy);
+      put(rows, 48 * i + 8, point.policy.gamma);
+      put(rows, 48 * i + 12, point.policy.skip_threshold);
+      put_rule(rows, 48 * i + 16, point.policy.rule);
+      put(rows, 48 * i + 40, static_cast<std::uint32_t>(point.name));
+    }
+    sections.push_back({"policy.curve", rows, 0});
   }
 
   void add_norm(const std::string& name, std::size_t d) { add_floats(name, 2 * d, 0.25f, 1.25f); }

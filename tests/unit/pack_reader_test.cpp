@@ -56,6 +56,20 @@ PackOptions tiny(Task task = Task::kSingleLabel) {
   return options;
 }
 
+// With all that a policy can make use of.
+PackOptions tiny_adaptive(Task task = Task::kSingleLabel) {
+  PackOptions options = tiny(task);
+  options.blocks = 2;
+  options.profile = {0.75f, 0.5f};
+  options.skip_width = 3;
+  options.temperature_by_class = true;
+  const ExitRule fractional{ExitKind::kFractional, 0.1f, 0.05f, 0.9f, 1, true}, patience{ExitKind::kPatience, 2.0f};
+  options.curve = {{0.25f, 0.5f, {fractional, 2.0f, 0.25f}, SpeedName::kFast},
+                   {0.5f, 0.75f, {patience, 1.0f, 1.0f}, SpeedName::kNone},
+                   {1.5f, 1.0f, {{}, 0.0f, 1.0f}, SpeedName::kAccurate}};
+  return options;
+}
+
 PackOptions tiny_8_bit_exits(Task task = Task::kSingleLabel) {
   PackOptions options = tiny(task);
   options.exit_bits = 8;
@@ -189,7 +203,7 @@ TEST_CASE("pack: every kind of pack is read") {
         CHECK(block.slfn_norm.beta[1] == floats(prefix + ".slfn.norm", 65));
         CHECK(block.hidden.threshold[2] == floats(prefix + ".hidden.threshold", 2));
         CHECK(pack->exit[options.blocks].weight.back() == floats("exit" + std::to_string(options.blocks) + ".weight", 3 * 64 - 1));
-        CHECK(pack->exit[options.blocks].inverse_temperature == floats("exit.inverse_temperature", options.blocks));
+        CHECK(pack->exit[options.blocks].inverse_temperature[0] == floats("exit.inverse_temperature", options.blocks));
         CHECK(pack->exit_rule.kind == ExitKind::kFractional);
         CHECK(pack->exit_rule.threshold == 0.25f);
         CHECK(pack->exit_rule.uncertain == 2.0f);
@@ -267,9 +281,118 @@ TEST_CASE("pack: 8-bit exit weights are read") {
   }
 }
 
+TEST_CASE("pack: elimination, skip gates, temperatures and the curve are read") {
+  for (const Task task : {Task::kSingleLabel, Task::kMultiLabel}) {
+    const PackOptions options = tiny_adaptive(task);
+    PackBuilder builder(options);
+    const ExactBytes file(builder.build());
+    const auto pack = std::make_unique<Pack>();
+    const Error error = Pack::parse(file.view(), *pack);
+    INFO(error.message);
+    REQUIRE(error.ok());
+    CHECK(pack->config.elimination);
+    CHECK(pack->config.skip_width == 3);
+    CHECK(pack->config.temperature_by_class);
+    CHECK(std::vector<float>(pack->elimination_profile.begin(), pack->elimination_profile.end()) == options.profile);
+    const auto last = [&](const std::string& name) {
+      const auto& bytes = builder.section(name).bytes;
+      return test::get<float>(bytes, bytes.size() - 4);
+    };
+    for (std::uint32_t i = 0; i < 2; ++i) {
+      const SkipGateWeights& gate = pack->block[i].skip;
+      const std::string name = "block" + std::to_string(i) + ".skip.";
+      REQUIRE(gate.weight.size() == 3 * 64);
+      CHECK(gate.weight.back() == last(name + "weight"));
+      REQUIRE(gate.bias.size() == 3);
+      CHECK(gate.bias.back() == last(name + "bias"));
+      REQUIRE(gate.output.size() == 3);
+      CHECK(gate.output.back() == last(name + "output"));
+      CHECK(gate.output_bias == last(name + "output_bias"));
+    }
+    for (const std::uint32_t i : {0u, 1u, 2u}) {
+      REQUIRE(pack->exit[i].inverse_temperature.size() == 3);
+      CHECK(pack->exit[i].inverse_temperature[2] == test::get<float>(builder.section("exit.inverse_temperature").bytes, 4 * (3 * i + 2)));
+    }
+    REQUIRE(pack->curve_points == 3);
+    for (std::size_t i = 0; i < 3; ++i) {
+      const CurvePoint &found = pack->curve[i], &expected = options.curve[i];
+      CHECK(found.work == expected.work);
+      CHECK(found.accuracy == expected.accuracy);
+      CHECK(found.policy.gamma == expected.policy.gamma);
+      CHECK(found.policy.skip_threshold == expected.policy.skip_threshold);
+      CHECK(found.policy.rule.kind == expected.policy.rule.kind);
+      CHECK(found.policy.rule.threshold == expected.policy.rule.threshold);
+      CHECK(found.policy.rule.certain == expected.policy.rule.certain);
+      CHECK(found.policy.rule.uncertain == expected.policy.rule.uncertain);
+      CHECK(found.policy.rule.first_exit == expected.policy.rule.first_exit);
+      CHECK(found.policy.rule.keep_lower_entropy == expected.policy.rule.keep_lower_entropy);
+      CHECK(found.name == expected.name);
+    }
+    builder.remove("policy.curve");
+    CHECK(parse(builder.build()).ok());
+  }
+  // Elimination alone is for every task.
+  PackOptions features = tiny(Task::kFeatures);
+  features.profile = {0.5f};
+  CHECK(parse(PackBuilder(features).build()).ok());
+}
+
+TEST_CASE("pack: the elimination profile") {
+  const auto with_profile = [](std::vector<float> profile) {
+    PackOptions options = tiny();
+    options.blocks = static_cast<std::uint32_t>(profile.size());
+    options.profile = std::move(profile);
+    return PackBuilder(options).build();
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const std::vector<float>& good : {std::vector<float>{1.0f}, {1.0f, 1.0f}, {0.5f, 0.5f, 1.0f / 1048576.0f}}) CHECK(parse(with_profile(good)).ok());
+  for (const float bad : {0.0f, -0.0f, -0.5f, 1e-45f, 1.0000001f, nan, std::numeric_limits<float>::infinity()}) {
+    check_refused(with_profile({1.0f, bad}), Status::kBadValue, "\"elimination.profile\" at 0x");
+    check_refused(with_profile({1.0f, bad}), Status::kBadValue, "float 1 is not a number from 2^-20 to 1");
+  }
+  check_refused(with_profile({0.75f, 0.5f, 0.625f}), Status::kBadValue, "\"elimination.profile\": the share rises after block 1");
+}
+
+TEST_CASE("pack: the curve") {
+  const auto with_word = [](std::size_t row, std::size_t word, auto value, const PackOptions& options = tiny_adaptive()) {
+    PackBuilder builder(options);
+    put(builder.section("policy.curve").bytes, 48 * row + 4 * word, value);
+    return builder.build();
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  for (const float bad : {0.0f, -1.0f, nan, infinity, 2e9f}) check_refused(with_word(2, 0, bad), Status::kBadValue, "row 2: work must be");
+  for (const float bad : {-0.1f, 1.1f, nan}) check_refused(with_word(0, 1, bad), Status::kBadValue, "row 0: work must be");
+  for (const float bad : {-0.1f, 16.1f, nan}) check_refused(with_word(0, 2, bad), Status::kBadValue, "row 0: gamma must be");
+  for (const float bad : {-0.1f, 1.1f, nan}) check_refused(with_word(0, 3, bad), Status::kBadValue, "row 0: the skip threshold must be");
+  check_refused(with_word(0, 4, 5u), Status::kUnsupportedFeature, "\"policy.curve\", row 0: this engine does not know kind 5");
+  check_refused(with_word(1, 5, 0.5f), Status::kBadValue, "\"policy.curve\", row 1: its entropies must be numbers from 0 and its threshold");
+  check_refused(with_word(0, 8, 3u), Status::kBadValue, "row 0: the first exit is 3, the last is 2");
+  check_refused(with_word(0, 9, 2u), Status::kUnsupportedFeature, "flags 0x2");
+  check_refused(with_word(0, 10, 4u), Status::kUnsupportedFeature, "does not know name 4");
+  check_refused(with_word(0, 11, 1u), Status::kUnsupportedFeature, "last word 1");
+  check_refused(with_word(2, 10, 3u), Status::kBadValue, "row 2: its name stands at another row, too");
+  check_refused(with_word(1, 0, 0.25f), Status::kBadValue, "row 1: work and accuracy must both be above");
+  check_refused(with_word(1, 1, 0.5f), Status::kBadValue, "row 1: work and accuracy must both be above");
+  PackOptions plain = tiny_adaptive();
+  plain.profile.clear();
+  check_refused(PackBuilder(plain), Status::kBadValue, "row 0: gamma must be a number from 0 to 16, and 0 in a pack without elimination");
+  plain = tiny_adaptive();
+  plain.skip_width = 0;
+  check_refused(PackBuilder(plain), Status::kBadValue, "row 0: the skip threshold must be a number from 0 to 1, and 1 in a pack without");
+  for (const std::size_t size : {0u, 4u, 47u, 49u, 48u * 65u}) {
+    PackBuilder builder(tiny_adaptive());
+    builder.section("policy.curve").bytes.resize(size);
+    check_refused(builder, Status::kBadSection, "bytes, allowed are 1 to 64 rows of 48");
+  }
+  PackOptions full = tiny_adaptive();
+  full.curve.clear();
+  for (int i = 1; i <= 64; ++i) full.curve.push_back({static_cast<float>(i) / 64.0f, static_cast<float>(i) / 64.0f, {}, SpeedName::kNone});
+  CHECK(parse(PackBuilder(full).build()).ok());
+}
+
 TEST_CASE("pack: what is newer but optional is skipped") {
   PackBuilder builder(tiny());
-  builder.add_text("elimination.profile", "future", 0);
+  builder.add_text("future", "12345", 0);
   builder.add_text("empty", "", 0);
   builder.section("config").bytes.resize(30 * 4, 1);  // more words than this version knows
   builder.remove("metadata");
@@ -359,12 +482,12 @@ TEST_CASE("pack: damage is found by checksums") {
 }
 
 TEST_CASE("pack: missing, unknown and misplaced sections") {
-  for (const PackOptions& options : {tiny(), tiny(Task::kMultiLabel), tiny(Task::kFeatures), tiny_8_bit_exits()}) {
+  for (const PackOptions& options : {tiny(), tiny(Task::kMultiLabel), tiny(Task::kFeatures), tiny_8_bit_exits(), tiny_adaptive()}) {
     const PackBuilder good(options);
     for (const PackBuilder::Section& section : good.sections) {
       PackBuilder builder(options);
       builder.remove(section.name);
-      if (section.name == "metadata") {
+      if (section.name == "metadata" || section.name == "policy.curve") {
         CHECK(parse(builder.build()).ok());
       } else {
         check_refused(builder, Status::kBadSection, "section \"" + section.name + "\" is missing");
@@ -394,8 +517,12 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
   check_foreign(Task::kSingleLabel, "ngram.rows", "no n-grams");
   check_foreign(Task::kSingleLabel, "ngram.scale", "no n-grams");
   check_foreign(Task::kSingleLabel, "threshold.by_label", "single labels");
+  check_foreign(Task::kSingleLabel, "elimination.profile", "no elimination");
+  for (const char* part : {"weight", "bias", "output", "output_bias"}) {
+    check_foreign(Task::kSingleLabel, std::string("block0.skip.") + part, "no skip gates");
+  }
   for (const char* section : {"threshold.by_label", "exit0.weight", "exit0.rows", "exit0.scale", "exit0.bias", "exit1.weight", "exit1.rows",
-                              "exit1.scale", "exit1.bias", "exit.inverse_temperature", "exit.rule"}) {
+                              "exit1.scale", "exit1.bias", "exit.inverse_temperature", "exit.rule", "policy.curve"}) {
     check_foreign(Task::kFeatures, section, "features");
   }
   check_foreign(Task::kSingleLabel, "exit1.rows", "float exit weights");
@@ -420,7 +547,7 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
 }
 
 TEST_CASE("pack: sizes must be what the config says") {
-  for (const PackOptions& options : {tiny(Task::kMultiLabel), tiny_8_bit_exits()}) {
+  for (const PackOptions& options : {tiny(Task::kMultiLabel), tiny_8_bit_exits(), tiny_adaptive()}) {
     const PackBuilder good(options);
     for (const PackBuilder::Section& section : good.sections) {
       if (section.name == "metadata") continue;
@@ -455,7 +582,7 @@ TEST_CASE("pack: config values") {
       {5, {0, 25, large}},      {6, {0, 3, 8, 64, large}},  {7, {0, 65, 4160, large}}, {8, {0, 7, 1025, large}},
       {9, {0, 3, 5, 6, 7, 16}}, {10, {0, 3, 5, 6, 7, 16}},  {11, {3, large}},          {12, {2, large}},
       {14, {2, large}},         {15, {5, large}},           {16, {5, large}},          {17, {5, large}},
-      {21, {1, 2, 4, 7, 9, 32, large}},
+      {21, {1, 2, 4, 7, 9, 32, large}}, {22, {65, large}},
   };
   for (const auto& [word, values] : bad) {
     for (const std::uint32_t value : values) {
@@ -463,9 +590,9 @@ TEST_CASE("pack: config values") {
       check_refused(with_config_word(word, value), Status::kBadValue, "config: ");
     }
   }
-  for (const std::size_t word : {13u, 22u, 23u}) {
-    INFO("word " << word);
-    check_refused(with_config_word(word, 1), Status::kUnsupportedFeature, "update beex");
+  check_refused(with_config_word(13, 1), Status::kUnsupportedFeature, "does not know attention 1: update beex");
+  for (const std::uint32_t value : {4u, 5u, 1u << 31, large}) {
+    check_refused(with_config_word(23, value), Status::kUnsupportedFeature, "config: this engine does not know features 0x");
   }
   check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");
 }
@@ -491,6 +618,8 @@ TEST_CASE("pack: config values of n-grams, exit weights and features") {
   refused(Task::kFeatures, 18, {256}, "n-grams need classes");
   refused(Task::kMultiLabel, 21, {4}, "config: exit weight bits is 4, allowed are 0 and 8");
   refused(Task::kFeatures, 21, {8}, "features (task 2) have no exits");
+  refused(Task::kFeatures, 22, {1, 64}, "features (task 2) run every block");
+  refused(Task::kFeatures, 23, {2, 3}, "config: temperatures need classes");
   refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
   refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");
 
@@ -540,6 +669,13 @@ TEST_CASE("pack: floats must be finite, and above zero where they divide") {
     }
     CHECK(parse(with_float(section, 0.0f)).ok());
     CHECK(parse(with_float(section, -1e9f)).ok());
+  }
+  for (const char* section : {"block0.skip.weight", "block0.skip.bias", "block0.skip.output", "block1.skip.output_bias"}) {
+    for (const float value : {nan, infinity, -infinity, 2e9f, -2e9f}) {
+      PackBuilder builder(tiny_adaptive());
+      put(builder.section(section).bytes, 0, value);
+      check_refused(builder, Status::kBadValue, std::string("section \"") + section + "\"");
+    }
   }
   for (const char* section : {"exit0.scale", "exit1.scale"}) {
     for (const float value : {nan, infinity, -infinity, 2e9f, -2e9f}) {
@@ -659,7 +795,8 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
   rectified.slfn_form = SlfnForm::kRectified;
   const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build(), PackBuilder(rectified).build(),
                         PackBuilder(tiny(Task::kFeatures)).build(), PackBuilder(tiny_8_bit_exits(Task::kMultiLabel)).build(),
-                        PackBuilder(tiny_8_bit_exits()).build()};
+                        PackBuilder(tiny_8_bit_exits()).build(), PackBuilder(tiny_adaptive()).build(),
+                        PackBuilder(tiny_adaptive(Task::kMultiLabel)).build()};
   const std::uint32_t special[] = {0, 1, 2, 63, 64, 0x7F, 0x7FFFFFFFu, 0x80000000u, 0xFFFFFFFFu, 0x7F800000u, 0x7FC00000u, 0x4E800000u};
   test::Random random(20251);
   int accepted = 0;
@@ -693,8 +830,10 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
     }
     if (config.task == Task::kFeatures) continue;
     Result result;
-    const Error error = config.inputs == 1 ? classifier->classify("a b cab [x]", classifier->pack().exit_rule, result)
-                                           : classifier->classify_pair("a b", "", classifier->pack().exit_rule, result);
+    const Pack& pack = classifier->pack();
+    const Policy policy = pack.curve_points > 0 ? pack.curve[0].policy : Policy{pack.exit_rule, config.elimination ? 16.0f : 0.0f, 0.0f};
+    const Error error = config.inputs == 1 ? classifier->classify("a b cab [x]", policy, result)
+                                           : classifier->classify_pair("a b", "", policy, result);
     REQUIRE(error.ok());
     float sum = 0.0f;
     for (const float probability : result.probabilities) {

@@ -12,6 +12,7 @@
 #include "beex/exit_rule.h"
 #include "beex/observe.h"
 #include "beex/pack.h"
+#include "beex/policy.h"
 #include "beex/status.h"
 
 namespace beex {
@@ -26,7 +27,7 @@ struct Result {
   ExitReason exit_reason = ExitReason::kLast;  // of the window that went deepest
   std::uint32_t tokens = 0;                 // of the whole text, without [CLS] and [SEP]
   std::uint32_t windows = 0;                // 1 unless the text is longer than the pack's limit
-  std::uint32_t blocks_run = 0;             // summed over the windows
+  std::uint32_t blocks_run = 0;             // summed over the windows; skipped ones do not count
   bool truncated = false;                   // a pair that did not fit; single texts are windowed, never cut
 };
 
@@ -39,10 +40,10 @@ class Classifier {
   Classifier(const Classifier&) = delete;
   Classifier& operator=(const Classifier&) = delete;
 
-  // Classifies UTF-8 text under `rule`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
+  // Classifies UTF-8 text under `policy`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
   // `classify_pair`, and the other way round; a pack of features has no classes.
-  Error classify(std::string_view text, const ExitRule& rule, Result& result);
-  Error classify_pair(std::string_view a, std::string_view b, const ExitRule& rule, Result& result);
+  Error classify(std::string_view text, const Policy& policy, Result& result);
+  Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
 
   // Turns UTF-8 text into a vector (hidden) of unit length, by all blocks of any pack for single texts. It points into the
   // classifier and holds until its next call. Fails only with kWrongInput: the pack takes pairs.

@@ -31,7 +31,8 @@ struct ExitReading {
   float entropy = 0.0f;                  // share of the largest possible one, in [0, 1]
 };
 
-// Told about every exit that a classification reaches, before the exit rule decides.
+// Told about every exit that a classification reaches, before the exit rule decides. While there is one, exits are read after every
+// block that ran, even if the policy needs no more than the first and the last.
 struct ExitObserver {
   void (*reached)(void* context, const ExitReading& reading) = nullptr;
   void* context = nullptr;

@@ -8,11 +8,13 @@
 #include <string_view>
 
 #include "beex/exit_rule.h"
+#include "beex/policy.h"
 #include "beex/status.h"
 
 namespace beex {
 
 constexpr std::uint32_t kMaxBlocks = 24;
+constexpr std::uint32_t kMaxCurvePoints = 64;
 
 enum class Task : std::uint32_t {
   kSingleLabel = 0,
@@ -45,6 +47,9 @@ struct Config {
   std::uint32_t ngram_longest = 0;
   std::uint32_t ngram_bits = 0;
   std::uint32_t exit_bits = 0;  // of the exits' weights, or 0 for floats
+  std::uint32_t skip_width = 0;  // of the skip gates' hidden layer, 0 without gates
+  bool elimination = false;      // the pack has a profile
+  bool temperature_by_class = false;
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Rows of the gate half of the SLFN's hidden matrix.
@@ -85,10 +90,19 @@ struct Quantizer {
   float inverse_step = 1.0f;
 };
 
+// A block's skip gate: two layers on the pooled state; empty in packs without gates.
+struct SkipGateWeights {
+  std::span<const float> weight;  // (skip width, hidden)
+  std::span<const float> bias;    // (skip width)
+  std::span<const float> output;  // (skip width)
+  float output_bias = 0.0f;
+};
+
 struct BlockWeights {
   BinaryLinearWeights qkv, output, hidden, gate, content;  // `gate` is empty unless the form is the open one
   NormWeights attention_norm, slfn_norm;
   float score_scale = 0.0f;
+  SkipGateWeights skip;
   std::array<Quantizer, kActivationSites> quantizer;
 };
 
@@ -102,7 +116,7 @@ struct ExitWeights {
   std::span<const float> weight;  // (class, hidden); empty with few-bit weights
   FewBitRows rows;                // (class, hidden); empty with float weights
   std::span<const float> bias;    // (class)
-  float inverse_temperature = 1.0f;
+  std::span<const float> inverse_temperature;  // (1), or (class) with a temperature per class
 };
 
 class Pack {
@@ -122,6 +136,9 @@ class Pack {
   std::array<ExitWeights, kMaxBlocks + 1> exit;  // empty for features, as is the rule
   std::span<const float> threshold;              // (class), of multi-label packs
   ExitRule exit_rule;
+  std::span<const float> elimination_profile;    // (block), of packs with elimination
+  std::uint32_t curve_points = 0;                // 0 without a curve
+  std::array<CurvePoint, kMaxCurvePoints> curve;  // the first curve_points of it, work and accuracy rising
 };
 
 }  // namespace beex
