@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "beex/tokenizer.h"
+#include "classifier/run.h"
+#include "model/cost.h"
 #include "model/network.h"
 
 namespace beex {
@@ -32,19 +34,12 @@ void divide_by(std::uint32_t windows, std::span<float> sum) {
 
 }  // namespace
 
-// What one window, or one pair, answered.
-struct WindowAnswer {
-  ExitAnswer answer;
-  std::uint32_t exit = 0;    // after the last block that ran
-  std::uint32_t blocks = 0;  // that ran
-  ExitReason reason = ExitReason::kLast;
-};
-
 struct Classifier::State {
   Bytes bytes;
   Pack pack;
   Tokenizer tokenizer;
   Network network;
+  CostModel cost;
   Bytes memory;
   std::span<std::uint32_t> ids;  // (max tokens), [CLS] and [SEP] included
   std::span<Token> tokens;       // (2 max tokens): a window, or the kept tokens of a and of b
@@ -53,15 +48,21 @@ struct Classifier::State {
   std::span<float> vector;       // (hidden)
   StageObserver stage;
   ExitObserver exit;
+  TraceObserver trace;
+  Clock clock;
+  double unit_time = 0.0;  // microseconds that a unit of cost takes, 0 until a budget asks for it
+  double started = 0.0;    // the text, by the clock, when there is a budget
+  double dense = 0.0;      // cost of the text's windows so far, all blocks on all tokens
 
   Error allocate();
-  WindowAnswer run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const Policy& policy);
+  Error start(const Policy& policy);
+  void measure_unit_time();
+  void run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
   void classify(std::string_view text, const Policy& policy, Result& result);
   void classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
   void embed(std::string_view text);
-  void add(const WindowAnswer& window, Result& result);
   void finish(Result& result);
   std::size_t rank_labels();
 };
@@ -85,37 +86,49 @@ Error Classifier::State::allocate() {
   return {};
 }
 
-// Runs the network on the first `id_count` of `ids` under `policy` (FORMAT.md, "Exit rule" and "Skip gates").
-WindowAnswer Classifier::State::run(std::size_t id_count, std::size_t first_segment, std::uint32_t window, const Policy& policy) {
-  const std::uint32_t last = pack.config.blocks;
-  const bool gated = pack.config.skip_width > 0 && policy.skip_threshold < 1.0f;
-  WindowAnswer result;
-  ExitState seen;
-  ExitAnswer answer;
-  const auto read_exit = [&] {
-    result.answer = answer;
-    answer = network.read_exit(result.exit);
-    if (exit.reached != nullptr) exit.reached(exit.context, {window, result.exit, answer.logits, answer.probabilities, answer.entropy});
-    return decide(policy.rule, result.exit, last, answer.entropy, answer.probabilities, pack.config.task == Task::kMultiLabel, seen);
-  };
-  // With the rule off the exits in between decide nothing; an observer sees them all the same.
-  const auto wanted = [&] { return policy.rule.kind != ExitKind::kOff || result.exit == last || exit.reached != nullptr; };
+// Prepares for a text. Fails when there is a budget and no clock.
+Error Classifier::State::start(const Policy& policy) {
+  dense = 0.0;
+  if (!(policy.budget > 0.0)) return {};
+  if (clock.now == nullptr) return make_error(Status::kWrongInput, "a time budget needs a clock, and nobody has set one");
+  if (unit_time == 0.0) measure_unit_time();
+  started = clock();
+  return {};
+}
 
-  network.embed(ids.first(id_count), first_segment);
-  ExitDecision decision = read_exit();
-  bool read = true;  // the exit after the last block that ran
-  for (std::uint32_t block = 0; block < last && !decision.stop; ++block) {
-    if (gated && network.read_skip_gate(block) > policy.skip_threshold) continue;
-    network.run_block(block, policy.gamma);
-    ++result.blocks;
-    result.exit = block + 1;
-    read = wanted();
-    if (read) decision = read_exit();
+// Runs a made-up input again and again: first for a compiler of wasm to notice, then by the clock.
+void Classifier::State::measure_unit_time() {
+  constexpr double kMicroseconds = 3000.0;
+  constexpr int kMostRuns = 200;  // in case the clock stands still
+  const std::span<std::uint32_t> input = ids.first(std::min<std::size_t>(32, ids.size()));
+  std::fill(input.begin(), input.end(), pack.config.unk_id);
+  for (int round = 0; round < 2; ++round) {
+    const double begin = clock();
+    double elapsed = 0.0, units = 0.0;
+    for (int i = 0; i < kMostRuns && elapsed < kMicroseconds; ++i) {
+      units += run(network, cost, input, input.size() / 2, {}, {}, {}).work;
+      elapsed = clock() - begin;
+    }
+    unit_time = elapsed / units;
   }
-  if (!read) read_exit();
-  if (decision.reason != ExitReason::kRising) result.answer = answer;  // else that of the exit before
-  result.reason = decision.reason;
-  return result;
+}
+
+// Runs the network on the first `id_count` of `ids`, which go up to `share` of the text, and adds the answer to `result`. The first window
+// sets what the others only add to.
+void Classifier::State::run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result) {
+  Deadline deadline;
+  if (policy.budget > 0.0) deadline = {clock, started + share * policy.budget, unit_time};
+  const RunAnswer window = run(network, cost, ids.first(id_count), first_segment, policy, deadline, {result.windows, exit, trace});
+  accumulate(window.answer.probabilities, result.windows == 0, pooled);
+  if (result.windows == 0 || window.exit > result.exit_block) {
+    result.exit_block = window.exit;
+    result.exit_reason = window.reason;
+  }
+  result.logits = window.answer.logits;
+  result.blocks_run += window.blocks;
+  result.work += window.work;
+  dense += cost.dense(id_count);
+  ++result.windows;
 }
 
 // Windows of max_tokens - 2 tokens that overlap by a quarter (FORMAT.md, "Windows"), read as a stream: the overlap is moved to the
@@ -145,7 +158,12 @@ std::uint32_t Classifier::State::read_windows(std::string_view text, Window wind
 }
 
 void Classifier::State::classify(std::string_view text, const Policy& policy, Result& result) {
-  result.tokens = read_windows(text, [&](std::size_t id_count) { add(run(id_count, 0, result.windows, policy), result); });
+  result.tokens = read_windows(text, [&](std::size_t id_count) {
+    const std::size_t count = id_count - kSingleSpecials;
+    const bool full = id_count == ids.size();  // so others may follow
+    if (trace.window != nullptr) trace.window(trace.context, {result.windows, tokens.first(count), {}});
+    run_window(id_count, 0, full ? tokens[count - 1].end / static_cast<double>(text.size()) : 1.0, policy, result);
+  });
   finish(result);
 }
 
@@ -189,23 +207,13 @@ void Classifier::State::classify_pair(std::string_view a, std::string_view b, co
   const std::size_t first_segment = count;
   for (const Token& token : second.first(kept[1])) ids[count++] = token.id;
   ids[count++] = pack.config.sep_id;
-  add(run(count, first_segment, 0, policy), result);
+  if (trace.window != nullptr) trace.window(trace.context, {0, first.first(kept[0]), second.first(kept[1])});
+  run_window(count, first_segment, 1.0, policy, result);
   finish(result);
 }
 
-// Adds one window's answer to `result`. The first window sets what the others only add to.
-void Classifier::State::add(const WindowAnswer& window, Result& result) {
-  accumulate(window.answer.probabilities, result.windows == 0, pooled);
-  if (result.windows == 0 || window.exit > result.exit_block) {
-    result.exit_block = window.exit;
-    result.exit_reason = window.reason;
-  }
-  result.logits = window.answer.logits;
-  result.blocks_run += window.blocks;
-  ++result.windows;
-}
-
 void Classifier::State::finish(Result& result) {
+  result.work = result.work / dense;
   divide_by(result.windows, pooled);
   result.probabilities = pooled;
   result.label = static_cast<std::uint32_t>(std::max_element(pooled.begin(), pooled.end()) - pooled.begin());
@@ -239,6 +247,7 @@ Error Classifier::load(Bytes pack, std::string_view kernels, std::unique_ptr<Cla
   if (error.ok()) error = Network::load(state->pack, *table, state->network);
   if (error.ok()) error = state->allocate();
   if (!error.ok()) return error;
+  state->cost = CostModel(state->pack.config);
   classifier.reset(new (std::nothrow) Classifier(std::move(state)));
   return classifier != nullptr ? Error{} : make_error(Status::kOutOfMemory, "not enough memory for a classifier");
 }
@@ -250,16 +259,18 @@ Error Classifier::classify(std::string_view text, const Policy& policy, Result& 
   result = {};
   if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 1) return make_error(Status::kWrongInput, "this pack classifies pairs of texts, not single ones");
-  state_->classify(text, policy, result);
-  return {};
+  const Error error = state_->start(policy);
+  if (error.ok()) state_->classify(text, policy, result);
+  return error;
 }
 
 Error Classifier::classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result) {
   result = {};
   if (state_->pack.config.task == Task::kFeatures) return make_error(Status::kWrongInput, "%s", kNoClasses);
   if (state_->pack.config.inputs != 2) return make_error(Status::kWrongInput, "this pack classifies single texts, not pairs");
-  state_->classify_pair(a, b, policy, result);
-  return {};
+  const Error error = state_->start(policy);
+  if (error.ok()) state_->classify_pair(a, b, policy, result);
+  return error;
 }
 
 Error Classifier::embed(std::string_view text, std::span<const float>& vector) {
@@ -286,6 +297,12 @@ void Classifier::observe(StageObserver observer) {
 }
 
 void Classifier::observe(ExitObserver observer) { state_->exit = observer; }
+void Classifier::observe(TraceObserver observer) { state_->trace = observer; }
+
+void Classifier::set_clock(Clock clock) {
+  state_->clock = clock;
+  state_->unit_time = 0.0;
+}
 
 std::span<const char* const> kernel_names() {
   static const auto names = [] {

@@ -204,11 +204,15 @@ float Network::read_skip_gate(std::uint32_t index) {
   return value;
 }
 
+std::size_t Network::tokens_after(std::uint32_t block, float gamma) const {
+  const std::span<const float> profile = pack_->elimination_profile;
+  return profile.empty() ? tokens_ : kept_tokens(profile[block], gamma, tokens_, ids_.size());
+}
+
 void Network::run_block(std::uint32_t index, float gamma) {
   const Block& block = block_[index];
   const std::size_t d = pack_->config.hidden_size;
-  const std::span<const float> profile = pack_->elimination_profile;
-  const std::size_t kept = profile.empty() ? tokens_ : kept_tokens(profile[index], gamma, tokens_, ids_.size());
+  const std::size_t kept = tokens_after(index, gamma);
   std::span<float> state = use_.state.first(tokens_ * d), branch = use_.branch.first(tokens_ * d);
   const auto add_and_norm = [&](const NormWeights& norm) {
     stage_(Stage::kNorm);

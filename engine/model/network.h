@@ -61,7 +61,10 @@ class Network {
 
   // The tokens that are left, as places among those of `embed`, rising. Hold until the next block or input.
   std::span<const std::uint32_t> alive() const { return use_.alive.first(tokens_); }
+  // How many of them `block` would leave.
+  std::size_t tokens_after(std::uint32_t block, float gamma) const;
 
+  const Config& config() const { return pack_->config; }
   const KernelTable& kernels() const { return *kernels_; }
   std::size_t memory() const { return weights_.size() + work_.size(); }
   void observe(StageObserver observer) { stage_ = observer; }

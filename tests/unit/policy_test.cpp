@@ -380,4 +380,146 @@ TEST_CASE("policy: with the rule off only the first exit and the last are read, 
   CHECK(readings == 5);
 }
 
+TEST_CASE("work: the whole network is 1, less is less, and watching does not change it") {
+  const auto classifier = load(PackBuilder(adaptive_options()));
+  for (const std::size_t size : {0u, 5u, 38u, 100u}) {
+    const std::string text = letters(size, size);
+    const auto work = [&](const Policy& policy) {
+      Result result;
+      REQUIRE(classifier->classify(text, policy, result).ok());
+      const double alone = result.work;
+      classifier->observe(ExitObserver{[](void*, const ExitReading&) {}, nullptr});
+      REQUIRE(classifier->classify(text, policy, result).ok());
+      classifier->observe(ExitObserver{});
+      CHECK(result.work == alone);
+      return alone;
+    };
+    CHECK(work({}) == Approx(1.0));
+    CHECK(work({{ExitKind::kEntropy}}) > work({}));  // reads every exit and never stops
+    CHECK(work({{ExitKind::kEntropy, 2.0f}}) < 0.2);
+    if (size > 2) CHECK(work({{}, 1.0f}) < work({}));
+    if (size > 2) CHECK(work({{}, 2.0f}) < work({{}, 1.0f}));
+  }
+}
+
+namespace {
+
+// A clock of its own time: every look at it takes `step` microseconds, every block that runs `block`.
+struct TestClock {
+  double time = 0.0, step = 1.0, block = 0.0;
+  static double now(void* context) {
+    auto* clock = static_cast<TestClock*>(context);
+    return clock->time += clock->step;
+  }
+  static void ran(void* context, const BlockReading& reading) {
+    auto* clock = static_cast<TestClock*>(context);
+    if (!reading.skipped) clock->time += clock->block;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("budget: needs a clock") {
+  const auto classifier = load(PackBuilder(adaptive_options()));
+  Policy policy;
+  policy.budget = 100.0;
+  Result result;
+  const Error error = classifier->classify("a b", policy, result);
+  CHECK(error.status == Status::kWrongInput);
+  CHECK_THAT(std::string(error.message), Catch::Contains("needs a clock"));
+}
+
+TEST_CASE("budget: no block is begun that would end too late, and every window answers") {
+  PackOptions options = adaptive_options();
+  options.max_tokens = 12;
+  const auto classifier = load(PackBuilder(options));
+  TestClock clock;
+  classifier->set_clock({TestClock::now, &clock});
+  classifier->observe(TraceObserver{nullptr, TestClock::ran, &clock});
+  for (const std::size_t size : {3u, 60u}) {
+    const std::string text = letters(size, size);
+    const Run whole = classify(*classifier, text, {});
+    Floats first;
+    Result result;
+    REQUIRE(classifier->classify(text, {{ExitKind::kEntropy, 2.0f}}, result).ok());
+    first = copy(result.probabilities);
+    const std::uint32_t windows = result.windows;
+    clock.block = 1000.0;
+    std::uint32_t before = 0;
+    bool between = false;
+    for (const double budget : {0.5, 900.0, 2500.0, 5000.0, 9000.0, 1e6}) {
+      Policy policy;
+      policy.budget = budget;
+      const double start = clock.time;
+      REQUIRE(classifier->classify(text, policy, result).ok());
+      INFO(size << " tokens, " << budget << " us, " << result.blocks_run << " blocks");
+      CHECK(result.windows == windows);
+      CHECK(result.blocks_run >= before);
+      before = result.blocks_run;
+      // Predicted times are of the clock without blocks; so at most one block per window comes too late.
+      CHECK(clock.time - start <= budget + 1000.0 * windows + 500.0 * clock.step);
+      if (budget == 0.5) {
+        CHECK(result.exit_reason == ExitReason::kBudget);
+        CHECK(result.blocks_run == 0);
+        CHECK(copy(result.probabilities) == first);
+      }
+      if (budget == 1e6) {
+        CHECK(result.exit_reason == ExitReason::kLast);
+        CHECK(copy(result.probabilities) == whole.probabilities);
+      }
+      between = between || (result.blocks_run > 0 && result.blocks_run < windows * options.blocks);
+    }
+    CHECK(between);
+    CHECK(result.blocks_run == windows * options.blocks);
+  }
+}
+
+TEST_CASE("trace: windows with their tokens, then every block with those that are left") {
+  struct Seen {
+    std::vector<std::vector<Token>> windows;
+    std::vector<BlockReading> blocks;
+    std::vector<std::vector<std::uint32_t>> alive;
+  } seen;
+  PackBuilder builder(adaptive_options());
+  set_gate(builder, 1, true);
+  const auto classifier = load(builder);
+  classifier->observe(TraceObserver{[](void* context, const WindowReading& reading) {
+                                      auto* all = static_cast<Seen*>(context);
+                                      CHECK(reading.window == all->windows.size());
+                                      CHECK(reading.second.empty());
+                                      all->windows.emplace_back(reading.first.begin(), reading.first.end());
+                                    },
+                                    [](void* context, const BlockReading& reading) {
+                                      auto* all = static_cast<Seen*>(context);
+                                      all->blocks.push_back(reading);
+                                      all->alive.emplace_back(reading.alive.begin(), reading.alive.end());
+                                    },
+                                    &seen});
+  const std::string text = letters(50, 50);
+  Result result;
+  REQUIRE(classifier->classify(text, {{}, 1.0f, 0.999f}, result).ok());
+  REQUIRE(result.windows == 2);
+  REQUIRE(seen.windows.size() == 2);
+  CHECK(seen.windows[0].size() == 38);
+  CHECK(seen.windows[1].size() == 50 - 38 + 9);
+  CHECK(seen.windows[1][9].begin == 2 * 38);
+  REQUIRE(seen.blocks.size() == 8);
+  std::uint32_t ran = 0;
+  for (std::uint32_t i = 0; i < 8; ++i) {
+    const BlockReading& reading = seen.blocks[i];
+    const std::uint32_t window = i / 4, block = i % 4;
+    CHECK(reading.window == window);
+    CHECK(reading.block == block);
+    CHECK(reading.skipped == (reading.gate > 0.999f));
+    CHECK((block != 1 || reading.skipped));
+    const std::size_t started = seen.windows[window].size() + 2;
+    CHECK(reading.entering == (block == 0 ? started : seen.alive[i - 1].size()));
+    CHECK(seen.alive[i].size() == (reading.skipped ? reading.entering : kept_tokens(adaptive_options().profile[block], 1.0f, reading.entering, started)));
+    CHECK(seen.alive[i].front() == 0);
+    CHECK(std::is_sorted(seen.alive[i].begin(), seen.alive[i].end()));
+    ran += reading.skipped ? 0 : 1;
+  }
+  CHECK(result.blocks_run == ran);
+}
+
 }  // namespace beex

@@ -27,6 +27,7 @@ struct Result {
   ExitReason exit_reason = ExitReason::kLast;  // of the window that went deepest
   std::uint32_t tokens = 0;                 // of the whole text, without [CLS] and [SEP]
   std::uint32_t windows = 0;                // 1 unless the text is longer than the pack's limit
+  double work = 0.0;                        // share of the dense cost (FORMAT.md, "Cost"); 1 is the whole network
   std::uint32_t blocks_run = 0;             // summed over the windows; skipped ones do not count
   bool truncated = false;                   // a pair that did not fit; single texts are windowed, never cut
 };
@@ -41,7 +42,10 @@ class Classifier {
   Classifier& operator=(const Classifier&) = delete;
 
   // Classifies UTF-8 text under `policy`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
-  // `classify_pair`, and the other way round; a pack of features has no classes.
+  // `classify_pair`, and the other way round; a pack of features has no classes; a budget needs a clock.
+  //
+  // Under a budget, no block is begun that would end too late; every window is read and gives at least what exit 0 says, and each may
+  // use time up to its share of the text. The first such call measures for a few milliseconds how long a unit of cost takes here.
   Error classify(std::string_view text, const Policy& policy, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
 
@@ -54,6 +58,8 @@ class Classifier {
   std::size_t memory() const;     // bytes held: pack, re-laid weights, tokenizer tables, work memory
   void observe(StageObserver observer);
   void observe(ExitObserver observer);
+  void observe(TraceObserver observer);
+  void set_clock(Clock clock);
 
  private:
   struct State;

@@ -14,7 +14,7 @@ enum class ExitKind : std::uint32_t {
   kProbability = 4,  // confidence
 };
 
-enum class ExitReason : std::uint8_t { kLast, kCertain, kReduction, kRising, kEntropy, kPatience, kProbability };
+enum class ExitReason : std::uint8_t { kLast, kCertain, kReduction, kRising, kEntropy, kPatience, kProbability, kBudget };
 
 // Parameters of a rule. Entropies are shares of the largest possible one, so they lie in [0, 1].
 struct ExitRule {

@@ -1,4 +1,4 @@
-// Watching a classification from outside: which stage it is in, and what every exit said.
+// Watching a classification from outside: which stage it is in, what every exit said, what every block did; and the time.
 //
 // Observers are called in the middle of a classification and must not call back into the classifier. One that is not set costs a
 // null check. They own nothing.
@@ -6,6 +6,8 @@
 
 #include <cstdint>
 #include <span>
+
+#include "beex/tokenizer.h"
 
 namespace beex {
 
@@ -36,6 +38,38 @@ struct ExitReading {
 struct ExitObserver {
   void (*reached)(void* context, const ExitReading& reading) = nullptr;
   void* context = nullptr;
+};
+
+// A window of a text, or a pair, that is about to run. Its tokens without [CLS] and [SEP]: token 0 of the network is [CLS], token 1 the
+// first of `first`, then comes [SEP]; in a pair then those of `second`, and [SEP].
+struct WindowReading {
+  std::uint32_t window = 0;
+  std::span<const Token> first, second;
+};
+
+// What one block did with one window. The span holds until the observer returns.
+struct BlockReading {
+  std::uint32_t window = 0;
+  std::uint32_t block = 0;
+  bool skipped = false;
+  float gate = -1.0f;                    // what its skip gate said, -1 when nobody asked it
+  std::uint32_t entering = 0;            // tokens
+  std::span<const std::uint32_t> alive;  // tokens that are left after it, as places in the window with [CLS] and [SEP]
+};
+
+// Told about every window before it runs, and about every block that ran or was skipped.
+struct TraceObserver {
+  void (*window)(void* context, const WindowReading& reading) = nullptr;
+  void (*block)(void* context, const BlockReading& reading) = nullptr;
+  void* context = nullptr;
+};
+
+// The engine has no clock of its own; who wants a budget brings one. Microseconds since any moment.
+struct Clock {
+  double (*now)(void* context) = nullptr;
+  void* context = nullptr;
+
+  double operator()() const { return now(context); }
 };
 
 }  // namespace beex

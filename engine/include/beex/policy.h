@@ -12,6 +12,7 @@ struct Policy {
   ExitRule rule;
   float gamma = 0.0f;           // elimination: 0 keeps every token, 1 drops as the pack's profile says, more drops more
   float skip_threshold = 1.0f;  // blocks whose gate is above it are skipped; 1 skips none
+  double budget = 0.0;          // microseconds for the whole text, 0 for no limit; no pack says one
 };
 
 // A name that a pack gives to one of its settings.
