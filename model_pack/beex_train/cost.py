@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Mapping
+from typing import TYPE_CHECKING, Any, Mapping
 
 import numpy as np
 
 from .pack import SLFN_FORMS, TASKS
+
+if TYPE_CHECKING:
+    from .model import ModelConfig
 
 # Placeholders until they are measured by scripts/bench.
 EMBEDDING = 8.0  # an element of a token's row: unpack, add, normalize
@@ -40,6 +43,15 @@ class Cost:
         return Cost(
             config["hidden_size"], config["slfn_size"], config["blocks"], config["classes"], SLFN_FORMS[config["slfn_form"]] == "open",
             columns, config["ngram_longest"], config["skip_width"],
+        )  # fmt: skip
+
+    @staticmethod
+    def of_model(config: ModelConfig) -> "Cost":
+        """From the shape of a network."""
+        columns = config.ngram_columns if config.ngram_buckets else 0
+        return Cost(
+            config.hidden_size, config.slfn_size, config.blocks, config.classes, config.slfn_form == "open", columns, config.ngram_longest,
+            config.skip_width,
         )  # fmt: skip
 
     def embedding(self, tokens: Number) -> Number:

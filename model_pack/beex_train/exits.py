@@ -15,7 +15,6 @@ import numpy as np
 from .pack import ExitRule
 from .report import decide as decide_labels
 from .report import right_rows
-from .simulate import decide
 
 
 def log_softmax(z: np.ndarray) -> np.ndarray:
@@ -63,13 +62,62 @@ def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
     return out
 
 
+def decide_all(rule: ExitRule, entropies: np.ndarray, p: np.ndarray, read: np.ndarray, multi: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Exits where inputs stop, exits that answer, and which inputs the rule never stopped, (inputs,): `simulate.decide` for many inputs,
+    from entropies (exits, inputs), probabilities (exits, inputs, classes) and which exits are read at all, boolean (exits, inputs)."""
+    last, count = len(read) - 1, read.shape[1]
+    threshold, certain, uncertain = (np.float32(value) for value in (rule.threshold, rule.certain, rule.uncertain))
+    stopped, answered, before = np.full(count, -1), np.zeros(count, int), np.zeros(count, int)
+    previous, label, agreeing = np.full(count, np.nan), np.full(count, -1), np.zeros(count, int)
+    for i in range(last + 1):
+        open_ = read[i] & (stopped < 0)
+        h, own = entropies[i], p[i].argmax(-1)
+        agreeing = np.where(open_, np.where(own == label, agreeing + 1, 1), agreeing)
+        stop, rising = np.zeros(count, bool), np.zeros(count, bool)
+        if i == last:
+            stop = open_
+        elif rule.kind != "off" and i >= rule.first_exit:
+            stop = h < certain
+            if rule.kind == "fractional":
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    reduction = np.where(previous != 0, (previous - h) / previous, 0.0)
+                falls = ~stop & (reduction < threshold) & (h < uncertain)  # never without a predecessor: it is not a number
+                rising = falls & rule.keep_lower_entropy & (h > previous)
+                stop = stop | falls
+            elif rule.kind == "entropy":
+                stop = stop | (h < threshold)
+            elif rule.kind == "patience":
+                stop = stop | (agreeing >= threshold)
+            else:
+                stop = stop | ((np.maximum(p[i], 1 - p[i]).min(-1) if multi else p[i].max(-1)) > threshold)
+            stop = stop & open_
+        stopped[stop] = i
+        answered[stop] = np.where(rising, before, i)[stop]
+        before, previous, label = np.where(open_, i, before), np.where(open_, h, previous), np.where(open_, own, label)
+    through = stopped < 0  # as the last blocks were skipped
+    return np.where(through, before, stopped), np.where(through, before, answered), through
+
+
+@dataclass
+class Costs:
+    """Which exits of inputs are read under a setting, and the work up to them (passes.py)."""
+
+    read: np.ndarray  # boolean (exits, inputs): the first exit, and those after blocks that were not skipped
+    work: np.ndarray  # (exits, inputs): up to each exit, all exits before it read; the last row is what running to the end costs
+    whole_work: np.ndarray  # (inputs,): to the end, with only the first and the last exit read
+    dense_work: np.ndarray  # (inputs,)
+
+
 @dataclass
 class Routing:
-    """What a rule did on a set of rows."""
+    """What a rule did on a set of rows. A row is one input, or the windows of a long text."""
 
     right: np.ndarray  # boolean, (rows,)
-    exit: np.ndarray  # where each row stopped, (rows,)
+    exit: np.ndarray  # where each input stopped, (inputs,)
     answers: np.ndarray  # probabilities given, (rows, classes)
+    blocks: np.ndarray  # that ran, (inputs,)
+    work: float  # share of the dense cost; nan where costs are not known
+    deepest: np.ndarray  # exit of each row's deepest input, (rows,)
 
     @property
     def accuracy(self) -> float:
@@ -78,36 +126,55 @@ class Routing:
 
     def depth(self, blocks: int) -> float:
         """Mean share of the blocks that ran."""
-        return float(self.exit.mean() / blocks)
+        return float(self.blocks.mean() / blocks)
 
 
 class Exits:
-    """Calibrated exits on a set of rows, ready for rules to be tried on them."""
+    """Calibrated exits on a set of rows, ready for rules to be tried on them.
 
-    def __init__(self, logits: np.ndarray, temperatures: Sequence[float], targets: np.ndarray, thresholds: Sequence[float] | None):
-        self.probabilities = probabilities(logits / np.asarray(temperatures)[:, None, None], thresholds is not None)
+    `logits` are (exits, inputs, classes); `row` (inputs,) says whose windows inputs are, `temperatures` are (exits,) or (exits, classes).
+    """
+
+    def __init__(
+        self, logits: np.ndarray, temperatures: Sequence[float] | np.ndarray, targets: np.ndarray, thresholds: Sequence[float] | None,
+        row: Sequence[int] | None = None, costs: Costs | None = None,
+    ):  # fmt: skip
+        scale = np.asarray(temperatures).reshape(len(logits), 1, -1)
+        self.probabilities = probabilities(logits / scale, thresholds is not None)
         self.entropies = entropy(self.probabilities, thresholds is not None)
-        self.right = np.stack([right_rows(decide_labels(p, thresholds), targets) for p in self.probabilities])
-        self.targets, self.thresholds = targets, thresholds
+        self.targets, self.thresholds, self.costs = targets, thresholds, costs
+        self.row = np.arange(logits.shape[1]) if row is None else np.asarray(row)
+        self.read = np.ones(logits.shape[:2], bool) if costs is None else costs.read
+        self.right = np.stack([right_rows(decide_labels(self._merge(p), thresholds), targets) for p in self.probabilities])
 
     @property
     def last(self) -> int:
         """The last exit, which is also the number of blocks."""
         return len(self.right) - 1
 
+    def _merge(self, p: np.ndarray) -> np.ndarray:
+        """Probabilities of inputs as those of rows: the mean of the windows."""
+        if len(p) == len(self.targets):
+            return p
+        total = np.zeros((len(self.targets), p.shape[-1]))
+        np.add.at(total, self.row, p)
+        return total / np.bincount(self.row, minlength=len(self.targets))[:, None]
+
     def route(self, rule: ExitRule) -> Routing:
         """Apply `rule` to every row."""
-        rows = self.right.shape[1]
-        stopped, answered = np.full(rows, self.last), np.full(rows, self.last)
-        multi = self.thresholds is not None
-        for row in range(rows):
-            seen: dict = {}
-            for i in range(self.last + 1):
-                if reason := decide(rule, i, self.last, self.entropies[i, row], self.probabilities[i, row], seen, multi):
-                    stopped[row], answered[row] = i, i - (reason == "rising")
-                    break
-        every = np.arange(rows)
-        return Routing(self.right[answered, every], stopped, self.probabilities[answered, every])
+        stopped, answered, through = decide_all(rule, self.entropies, self.probabilities, self.read, self.thresholds is not None)
+        every = np.arange(len(stopped))
+        answers = self._merge(self.probabilities[answered, every])
+        ran = np.cumsum(self.read, 0)[stopped, every] - 1
+        work = math.nan
+        if self.costs is not None:
+            # Whoever is never stopped has paid for the gates of the last blocks too.
+            spent = self.costs.whole_work if rule.kind == "off" else self.costs.work[np.where(through, self.last, stopped), every]
+            work = float(spent.sum() / self.costs.dense_work.sum())
+        deepest = np.zeros(len(self.targets), int)
+        np.maximum.at(deepest, self.row, stopped)
+        right = right_rows(decide_labels(answers, self.thresholds), self.targets)
+        return Routing(right, stopped, answers, ran, work, deepest)
 
     def choose_rule(self, most_work: float) -> ExitRule:
         """The fractional rule that answers best while it runs at most `most_work` of the blocks; without one, every block runs.
@@ -116,16 +183,21 @@ class Exits:
         cheapest of the accurate ones would be the luckiest.
         """
         best, best_loss = ExitRule(), math.inf
-        for threshold, certain, uncertain in product((-1.0, 0.0, 0.05, 0.1, 0.2), (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)):
-            rule = ExitRule("fractional", threshold, certain, uncertain)
+        for rule in fractional_rules():
             routed = self.route(rule)
-            if routed.depth(self.last) <= most_work and (loss := self._loss(routed.answers)) < best_loss:
+            if routed.depth(self.last) <= most_work and (loss := self.loss(routed.answers)) < best_loss:
                 best, best_loss = rule, loss
         return best
 
-    def _loss(self, answers: np.ndarray) -> float:
+    def loss(self, answers: np.ndarray) -> float:
         """Mean cross-entropy of probabilities (rows, classes)."""
         loss = -self.targets * np.log(np.maximum(answers, 1e-9))
         if self.thresholds is not None:
             loss = loss - (1 - self.targets) * np.log(np.maximum(1 - answers, 1e-9))
         return float(loss.sum(-1).mean())
+
+
+def fractional_rules() -> list[ExitRule]:
+    """Those to choose from. With the threshold -1 only certain inputs stop early."""
+    thresholds, certain, uncertain = (-1.0, 0.0, 0.05, 0.1, 0.2), (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)
+    return [ExitRule("fractional", *values) for values in product(thresholds, certain, uncertain)]

@@ -11,16 +11,17 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import baseline, exits, report
+from . import baseline, exits, report, speed
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
 from .export import export
-from .inputs import Inputs, all_logits
+from .inputs import Inputs
 from .linear import LinearModel, fit_linear, table_shape
 from .model import Classifier, ModelConfig
-from .pack import ExitRule, PackFile
+from .pack import CurvePoint, ExitRule, PackFile
+from .passes import merge_windows, run
 from .simulate import Simulator
 from .sizes import sizes
 from .teach import read_soft_labels, teacher_embeddings
@@ -55,6 +56,7 @@ class Settings:
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
+    elimination: bool = False  # learn to do without tokens that hardly anyone attends to
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
@@ -201,6 +203,7 @@ def plan_of(prepared: Prepared) -> Plan:
         learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
+        elimination=settings.elimination,
     )
 
 
@@ -232,35 +235,41 @@ def fit(
 def finish(prepared: Prepared, model: Classifier) -> Fitted:
     """Calibrate, choose size, thresholds and rule, measure and export a trained network."""
     settings, names, multi, held = prepared.settings, prepared.names, prepared.multi, prepared.held_out
-    held_logits = all_logits(model, held.inputs, len(held.targets)) if len(held.targets) else np.zeros((len(model.exits), 0, len(names)))
     blocks = model.config.blocks
-    if settings.drop_blocks and len(held.targets):
-        blocks = useful_blocks(held_logits, held.targets, multi)
-        model.keep_blocks(blocks)
-        held_logits = held_logits[: blocks + 1]
-    calibration = calibrate(held_logits, held.targets, multi, settings.most_work)
+    held_logits = np.zeros((blocks + 1, 0, len(names)), np.float32)
+    if len(held.targets):
+        held_logits, _ = run(model, held.inputs)
+        if settings.drop_blocks:
+            blocks = useful_blocks(merge_windows(held_logits, held.inputs, len(held.targets), multi), held.targets, multi)
+            model.keep_blocks(blocks)
+            held_logits = held_logits[: blocks + 1]
+    calibration = calibrate(held_logits, held, multi, settings.most_work)
+    curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
         "linear_penalty": prepared.linear.penalty if prepared.linear else None,
         "temperatures": [round(t, 4) for t in calibration.temperatures], "thresholds": calibration.thresholds,
-        "exit_rule": asdict(calibration.rule),
+        "exit_rule": asdict(calibration.rule), "profile": model.profile,
+        "curve": [{"work": p.work, "accuracy": p.accuracy, "name": p.name, **asdict(p.policy)} for p in curve],
     }  # fmt: skip
     dev_logits = None
     if prepared.dev is not None:
-        dev_logits = all_logits(model, prepared.dev.inputs, len(prepared.dev.targets))
-        out["dev"], right = measure(dev_logits, calibration, prepared.dev.targets, names)
+        dev_logits, _ = run(model, prepared.dev.inputs)
+        out["dev"], right = measure(dev_logits, calibration, prepared.dev, names)
+        out["dev"]["speeds"] = measure_speeds(model, curve, calibration, prepared.dev)
         compare_with_linear(prepared.table, prepared.dev_table, out["dev"], right)
     if settings.float_twin:
         return Fitted(None, out)
 
     def packed() -> bytes:
         return export(
-            model, prepared.encoder, names, describe(prepared, model, out), calibration.temperatures, calibration.rule, calibration.thresholds
-        )
+            model, prepared.encoder, names, describe(prepared, model, out), calibration.temperatures, calibration.rule, calibration.thresholds,
+            curve,
+        )  # fmt: skip
 
     pack = packed()
     if dev_logits is not None and prepared.dev_table.texts_b is None:
-        out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, dev_logits, calibration)
+        out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, prepared.dev.inputs, dev_logits, calibration)
         pack = packed()
     out["size"] = sizes(pack)
     return Fitted(pack, out)
@@ -275,13 +284,16 @@ class Calibration:
     rule: ExitRule
 
 
-def calibrate(logits: np.ndarray, targets: np.ndarray, multi: bool, most_work: float) -> Calibration:
-    """Temperatures, thresholds and exit rule; without rows none of them can be chosen, and every block runs."""
+def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> Calibration:
+    """Temperatures, thresholds and exit rule from logits (exits, inputs, classes); without rows none of them can be chosen, and every
+    block runs."""
+    targets = held.targets
     if not len(targets):
         return Calibration([1.0] * len(logits), [0.5] * logits.shape[-1] if multi else None, ExitRule())
-    temperatures = exits.fit_temperatures(logits, targets, multi)
-    thresholds = exits.fit_thresholds(exits.probabilities(logits[-1] / temperatures[-1], True), targets) if multi else None
-    rule = exits.Exits(logits, temperatures, targets, thresholds).choose_rule(most_work)
+    merged = merge_windows(logits, held.inputs, len(targets), multi)
+    temperatures = exits.fit_temperatures(merged, targets, multi)
+    thresholds = exits.fit_thresholds(exits.probabilities(merged[-1] / temperatures[-1], True), targets) if multi else None
+    rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs.row).choose_rule(most_work)
     return Calibration(temperatures, thresholds, rule)
 
 
@@ -300,18 +312,29 @@ def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool) -> int:
     return best
 
 
-def measure(logits: np.ndarray, calibration: Calibration, targets: np.ndarray, names: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
-    """The report of dev rows, at full depth and with the exit rule, and which rows are right at full depth."""
-    ready = exits.Exits(logits, calibration.temperatures, targets, calibration.thresholds)
-    routed = ready.route(calibration.rule)
+def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
+    """The report of dev rows, at full depth and with the exit rule, and which rows are right at full depth.
+
+    `logits` are those of the rows' inputs, (exits, inputs, classes).
+    """
+    ready = exits.Exits(logits, calibration.temperatures, dev.targets, calibration.thresholds, dev.inputs.row)
+    routed, whole = ready.route(calibration.rule), ready.route(ExitRule())
     out = {
-        **report.measure(ready.probabilities[-1], targets, names, calibration.thresholds),
+        **report.measure(whole.answers, dev.targets, names, calibration.thresholds),
         "accuracy_by_exit": [float(a) for a in ready.right.mean(-1)],
         "accuracy_with_exits": routed.accuracy,
         "mean_depth": routed.depth(ready.last),
-        "rows_by_exit": np.bincount(routed.exit, minlength=ready.last + 1).tolist(),
+        "rows_by_exit": np.bincount(routed.deepest, minlength=ready.last + 1).tolist(),
     }
     return out, ready.right[-1]
+
+
+def measure_speeds(model: Classifier, curve: Sequence[CurvePoint], calibration: Calibration, dev: Rows) -> list[dict[str, Any]]:
+    """Work, as a share of the dense cost, and accuracy of the curve's named settings on dev rows."""
+    named = [point for point in curve if point.name]
+    policies = [point.policy for point in named]
+    found = speed.measure(model, dev.inputs, dev.targets, calibration.temperatures, calibration.thresholds, policies)
+    return [{"name": point.name, "work": m.work, "accuracy": m.accuracy} for point, m in zip(named, found)]
 
 
 def compare_with_linear(train: Table, dev: Table, ours: dict[str, Any], right: np.ndarray) -> None:
@@ -322,20 +345,22 @@ def compare_with_linear(train: Table, dev: Table, ours: dict[str, Any], right: n
     ours["verdict"] = report.verdict(right, report.right_rows(linear.decided, targets))
 
 
-def compare_with_simulation(pack: PackFile, dev: Table, logits: np.ndarray, calibration: Calibration) -> dict[str, Any]:
+def compare_with_simulation(pack: PackFile, dev: Table, inputs: Inputs, logits: np.ndarray, calibration: Calibration) -> dict[str, Any]:
     """The pack's simulation (simulate.py) against the network that was trained, on some texts that fit one window."""
     simulator = Simulator(pack)
     largest, close, same, rows = 0.0, 0, 0, 0
     no_targets = np.zeros((1, logits.shape[-1]))
+    first_input = {row: i for i, row in reversed(list(enumerate(inputs.row)))}
     stop = lambda z: exits.Exits(z[:, None], calibration.temperatures, no_targets, calibration.thresholds).route(calibration.rule).exit[0]
     for row, ids in enumerate(simulator.encoder.tokens(dev.texts)):
         windows = simulator.encoder.windows(ids, pack.config["max_tokens"])
         if len(windows) > 1:
             continue
         exact = np.stack([z for z, _, _ in simulator.exits(windows[0])])
-        difference = float(np.abs(exact - logits[:, row]).max())
+        trained = logits[:, first_input[row]]
+        difference = float(np.abs(exact - trained).max())
         rows += 1
-        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (stop(exact) == stop(logits[:, row]))
+        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (stop(exact) == stop(trained))
         if rows == CHECKED_ROWS:
             break
     return {"rows": rows, "largest_logit_difference": largest, "rows_within_0.001": close, "rows_with_the_same_exit": int(same)}

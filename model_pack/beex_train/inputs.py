@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import exits
 from .data import Table
-from .model import Classifier
 from .tokenizer import Encoder
 
 
@@ -48,6 +46,20 @@ class Inputs:
     def of(encoder: Encoder, table: Table, max_tokens: int) -> "Inputs":
         """Encode a table's texts or pairs."""
         return Inputs.encode(encoder, table.texts, table.texts_b, max_tokens)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens of every input, (inputs,)."""
+        return np.array([len(ids) for ids in self.ids])
+
+    def some_rows(self, tokens: int) -> tuple["Inputs", np.ndarray]:
+        """The inputs of rows at equal distances, about so many tokens together or all, and which rows these are."""
+        count = self.row[-1] + 1
+        kept = np.linspace(0, count - 1, max(1, min(count, round(count * tokens / self.lengths.sum())))).astype(int)
+        place = {row: k for k, row in enumerate(kept.tolist())}
+        chosen = [i for i, row in enumerate(self.row) if row in place]
+        pick = lambda values: [values[i] for i in chosen]
+        return Inputs(pick(self.ids), pick(self.segments), [place[row] for row in pick(self.row)]), kept
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -101,26 +113,3 @@ def _grouped(order: Sequence[int], ids: Sequence[Sequence[int]], tokens: int) ->
             groups.append([])
         groups[-1].append(i)
     return groups
-
-
-@torch.no_grad()
-def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
-    """Logits (exits, rows, classes). Those of a row with several windows are the logits of their mean probabilities, as in the engine."""
-    model.eval()
-    paired, device = model.config.inputs == 2, model.embeddings.token.device
-    each = np.zeros((len(model.exits), len(inputs), model.config.classes), np.float32)
-    for group in inputs.batches(16_384, None):
-        each[:, group] = model(*inputs.tensors(group, paired, device)).float().cpu().numpy()
-    windows = np.bincount(inputs.row, minlength=rows)
-    if windows.max(initial=1) == 1:
-        return each
-    multi = model.config.task == "multi"
-    row, several = np.asarray(inputs.row), windows[inputs.row] > 1
-    logits = np.zeros((len(model.exits), rows, model.config.classes), np.float32)
-    logits[:, row[~several]] = each[:, ~several]
-    total = np.zeros_like(logits, np.float64)
-    np.add.at(total, (slice(None), row[several]), exits.probabilities(each[:, several], multi))
-    pooled = windows > 1
-    mean = np.clip(total[:, pooled] / windows[pooled, None], 1e-7, 1 - 1e-7)
-    logits[:, pooled] = np.log(mean / (1 - mean)) if multi else np.log(mean)
-    return logits

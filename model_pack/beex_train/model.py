@@ -119,13 +119,27 @@ class Attention(nn.Module):
         self.query, self.key = Quantizer(bits, None), Quantizer(bits, None)
         self.output = BinaryLinear(d, d, bits, **options)
 
-    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, h: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The output (batch, tokens, d) and the attention weights (batch, heads, tokens, tokens)."""
         batch, tokens, d = h.shape
         q, k, v = self.qkv(h).view(batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         (q, q_factor), (k, k_factor) = self.query(q), self.key(k)
         scores = q @ k.transpose(-1, -2) * (q_factor * k_factor / math.sqrt(d // self.heads))
         weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1)
-        return self.output((weights @ v).transpose(1, 2).reshape(batch, tokens, d))
+        return self.output((weights @ v).transpose(1, 2).reshape(batch, tokens, d)), weights
+
+
+def attention_mass(weights: Tensor, mask: Tensor) -> Tensor:
+    """Attention that every token receives, (batch, tokens): the columns of (batch, heads, tokens, tokens) summed over heads and real rows."""
+    return (weights * mask[:, None, :, None]).sum((1, 2))
+
+
+def most_attended(mass: Tensor, mask: Tensor, kept: Tensor) -> Tensor:
+    """Which tokens go on, boolean (batch, tokens): the first and the `kept` (batch,) - 1 others of largest mass, the earlier of equal ones."""
+    mass = mass.masked_fill(~mask, -1.0)
+    mass[:, 0] = math.inf
+    rank = mass.argsort(dim=-1, descending=True, stable=True).argsort(dim=-1)
+    return mask & (rank < kept[:, None])
 
 
 class SLFN(nn.Module):
@@ -169,9 +183,24 @@ class Block(nn.Module):
         # One-bit activations are noise enough; few-bit and float ones take ordinary dropout.
         self.dropout = nn.Dropout(config.dropout if config.activation_bits > 1 else 0.0)
 
-    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
-        a = self.attention_norm(h + self.dropout(self.attention(h, mask)))
+    def attend(self, h: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The state after the attention, (batch, tokens, d), and the attention weights."""
+        context, weights = self.attention(h, mask)
+        return self.attention_norm(h + self.dropout(context)), weights
+
+    def learn(self, a: Tensor) -> Tensor:
+        """The SLFN's half."""
         return self.slfn_norm(a + self.dropout(self.slfn(a)))
+
+    def forward(self, h: Tensor, alive: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The next state and which tokens are alive, (batch, tokens). With `kept` (batch,) only so many of them go on to the SLFN; the
+        others' states are final: the attention's, and unchanged from then on."""
+        a, weights = self.attend(h, alive)
+        if kept is None:
+            return self.learn(a), alive
+        on = most_attended(attention_mass(weights.detach(), alive), alive, kept)
+        h = torch.where(alive.unsqueeze(-1), a, h)
+        return torch.where(on.unsqueeze(-1), self.learn(a), h), on
 
 
 def hashed_ngrams(ids: Tensor, mask: Tensor, longest: int, buckets: int) -> tuple[Tensor, Tensor]:
@@ -252,18 +281,43 @@ class Classifier(nn.Module):
         weight = mask.unsqueeze(-1).to(h.dtype)
         return (h * weight).sum(1) / weight.sum(1)
 
-    def states(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> list[Tensor]:
-        """States before the first block and after each, (batch, tokens, d), from ids, mask (and segments) of (batch, tokens)."""
-        states = [self.embeddings(ids, segments)]
-        for block in self.blocks:
-            states.append(block(states[-1], mask))
-        return states
+    def states(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, kept: Tensor | None = None) -> list[Tensor]:
+        """States before the first block and after each, (batch, tokens, d), from ids, mask (and segments) of (batch, tokens).
 
-    def forward(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, linear: Tensor | None = None) -> Tensor:
+        `kept` (blocks, batch) are the tokens that elimination leaves after each block's attention; without it all stay.
+        """
+        return self.walk(ids, mask, segments, kept)[0]
+
+    def walk(
+        self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, kept: Tensor | None = None, skip: float | None = None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """`states`, and what the gates said of every block, (batch,), with a threshold `skip`: 1 skips, 0 runs (hard weights: the
+        gradient is that of the gate's sigmoid). Without a threshold no gate is read.
+
+        A skipped block leaves the state as it is. A threshold above 1 mixes softly: (1 - gate) of the block, gate of the state.
+        """
+        states, alive, gates = [self.embeddings(ids, segments)], mask, []
+        for i, block in enumerate(self.blocks):
+            h = states[-1]
+            state, left = block(h, alive, None if kept is None else kept[i])
+            if skip is not None:
+                gate = self.gates[i](self.pool(h, mask))
+                if skip <= 1:
+                    gate = gate + ((gate > skip).to(gate.dtype) - gate).detach()
+                gates.append(gate)
+                state = (1 - gate)[:, None, None] * state + gate[:, None, None] * h
+                left = torch.where(gate[:, None] == 1, alive, left)
+            states.append(state)
+            alive = left
+        return states, gates
+
+    def forward(
+        self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, linear: Tensor | None = None, kept: Tensor | None = None
+    ) -> Tensor:
         """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see linear.py)."""
         if linear is None and self.ngrams is not None:
             linear = self.ngrams(ids, mask)
-        return self.read_exits(self.states(ids, mask, segments), mask, linear)
+        return self.read_exits(self.states(ids, mask, segments, kept), mask, linear)
 
     def read_exits(self, states: Sequence[Tensor], mask: Tensor, linear: Tensor | None) -> Tensor:
         """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes)."""

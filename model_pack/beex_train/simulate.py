@@ -146,12 +146,12 @@ class Reading:
     work: float  # in units of the cost model
 
 
-def kept_tokens(profile: np.float32, gamma: float, entering: int, started: int) -> int:
-    """Tokens that go on after a block's attention (FORMAT.md, "Elimination")."""
+def kept_tokens(profile: float, gamma: float, entering: int | np.ndarray, started: int | np.ndarray) -> int | np.ndarray:
+    """Tokens that go on after a block's attention (FORMAT.md, "Elimination"), of one input or of many."""
     if gamma == 0:
         return entering
     share = exp(f32(gamma) * ln(f32(profile)))
-    return min(entering, max(LEAST_KEPT, int(np.ceil(share * f32(started)))))
+    return np.minimum(entering, np.maximum(LEAST_KEPT, np.ceil(share * np.asarray(started, f32)).astype(int)))
 
 
 def attention_mass(weights: np.ndarray) -> np.ndarray:
@@ -287,7 +287,7 @@ class Simulator:
     def _block(self, i: int, state: State, gamma: float, tap: Tap) -> State:
         layer, h, head_size = self.layers[i], state.h, self.d // self.heads
         tokens = len(h)
-        kept = tokens if self.profile is None else kept_tokens(self.profile[i], gamma, tokens, state.started)
+        kept = tokens if self.profile is None else int(kept_tokens(self.profile[i], gamma, tokens, state.started))
         qkv = layer["qkv"](h)
         tap("qkv", i, qkv)
         q, k, v = (qkv[:, part * self.d : (part + 1) * self.d].reshape(tokens, self.heads, head_size) for part in range(3))

@@ -14,11 +14,15 @@ import torch
 
 from .data import DataError
 from .devices import add_up_gradients, matrix_precision, rank_and_world
-from .inputs import Inputs, all_logits
+from .elimination import measure_profile, token_counts
+from .inputs import Inputs
 from .model import Classifier, parameter_groups, soft_routing_loss
+from .passes import all_logits
 from .report import decide, right_rows
 
 SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
+# Elimination starts after this share of the steps and reaches LARGEST_GAMMA after twice as many; half of the rows keep all their tokens.
+ELIMINATION_FROM, LARGEST_GAMMA, ELIMINATED_ROWS = 1 / 3, 2.0, 0.5
 # A run's length: about five minutes on two cores, but every row once, and none more often than helps.
 TOKENS, FEWEST_ROUNDS, MOST_ROUNDS = 700_000, 1.0, 15.0
 
@@ -32,6 +36,7 @@ class Plan:
     learning_rate: float
     token_dropout: float
     seed: int
+    elimination: bool = False  # learn to do without the tokens that hardly anyone attends to
 
 
 @dataclass
@@ -112,7 +117,7 @@ def train(
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
-        step, best, best_loss = state["step"], state["best"], state["best_loss"]
+        step, best, best_loss, model.profile = state["step"], state["best"], state["best_loss"], state["profile"]
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
         model.initialise(*inputs.tensors(first_round[0], paired, device))
@@ -124,6 +129,7 @@ def train(
         state = {
             "plan": asdict(plan), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
+            "profile": model.profile,
         }  # fmt: skip
         temporary = checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
@@ -145,6 +151,8 @@ def train(
     for group in steps():
         if step >= total:
             break
+        if eliminates := plan.elimination and step >= ELIMINATION_FROM * total:
+            model.profile = model.profile or measure_profile(model, inputs)
         model.train()
         optimizer.zero_grad()
         if part := group[rank::world]:  # a small last group may leave nothing for the last processes
@@ -153,8 +161,9 @@ def train(
                 drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
                 ids = ids.masked_fill(drop, unknown_id)
             prior = None if linear is None else linear[part]
+            fewer = _kept_tokens(model, step / total, mask) if eliminates else None
             with matrix_precision(device):
-                each = states(ids, mask, segments)
+                each = states(ids, mask, segments, fewer)
             logits = model.read_exits(each, mask, prior)
             loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in part]], multi=multi)
             (loss * (len(part) / len(group))).backward()
@@ -180,5 +189,20 @@ def train(
     save()
     if best is not None:
         model.load_state_dict(best)
+    if plan.elimination:
+        model.profile = measure_profile(model, inputs)
     if rank == 0:
         progress.show(step, running, dev_text, force=True)
+
+
+def _kept_tokens(model: Classifier, done: float, mask: torch.Tensor) -> torch.Tensor:
+    """Tokens that go on after each block, (blocks, batch), in a step of training after a share `done` of the steps.
+
+    One gamma for the step, uniform up to a bound that grows with `done`, and on half of the rows only: the whole network beside a random
+    smaller one, as in the Length-Adaptive Transformer, for the price of one.
+    """
+    most = LARGEST_GAMMA * min(1.0, (done - ELIMINATION_FROM) / ELIMINATION_FROM)
+    chosen = torch.rand(1 + len(mask))
+    counts = mask.sum(1)
+    fewer = torch.from_numpy(token_counts(model.profile, most * chosen[0].item(), counts.cpu().numpy())).to(mask.device)
+    return torch.where((chosen[1:] < ELIMINATED_ROWS).to(mask.device), fewer, counts)
