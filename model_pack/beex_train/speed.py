@@ -86,22 +86,27 @@ def choose(measured: Sequence[Measured]) -> list[CurvePoint]:
     for point in kept:
         if not front or (point.work > front[-1].work and point.accuracy > front[-1].accuracy):
             front.append(point)
-    named = _names(front, whole.accuracy)
+    named = _names(front, whole)
     while len(front) > MOST_POINTS:  # the one that lies closest to its neighbours
         gaps = {i: front[i + 1].work - front[i - 1].work for i in range(1, len(front) - 1) if id(front[i]) not in named}
         del front[min(gaps, key=gaps.__getitem__)]
     return [CurvePoint(point.work, point.accuracy, point.policy, named.get(id(point), "")) for point in front]
 
 
-def _names(front: Sequence[Measured], whole: float) -> dict[int, str]:
+def _names(front: Sequence[Measured], whole: Measured) -> dict[int, str]:
     """Names by the id of their point: each is the cheapest that loses no more than the name allows and lies above the name before.
 
-    A front of one or two points has no room for all of them.
+    A front of one or two points has no room for all of them. *accurate* loses nothing in cross-entropy either, if there is such a point.
     """
+
+    def good(point: Measured, name: str) -> bool:
+        sure = name != "accurate" or point is front[-1] or point.loss <= whole.loss
+        return sure and point.accuracy >= whole.accuracy - NAMES[name] - 1e-9
+
     for names in (list(NAMES), ["fast", "accurate"], ["accurate"]):
         places, place = [], -1
         for name in names:
-            place = next((i for i in range(place + 1, len(front)) if front[i].accuracy >= whole - NAMES[name] - 1e-9), len(front))
+            place = next((i for i in range(place + 1, len(front)) if good(front[i], name)), len(front))
             places.append(place)
         if place < len(front):
             break
