@@ -18,6 +18,9 @@ Modules, from the bottom up; none imports a later one:
     sizes      bytes of a pack, by part and beside its float twin
     exits      calibration, thresholds, exit rules
     inputs     encoded rows in batches
+    elimination  how many tokens go on after each block: learnt, and tuned without training
+    passes     the network on encoded rows under a setting, with its work
+    speed      the settings that are worth choosing
     teach      a float teacher, its soft labels for unlabelled text (optional)
     base       the base encoder's file
     pretrain   how the base encoder is made
