@@ -193,8 +193,8 @@ struct Network::Steps {
 float Network::read_skip_gate(std::uint32_t index) {
   const SkipGateWeights& gate = pack_->block[index].skip;
   const std::size_t d = pack_->config.hidden_size;
-  stage_(Stage::kExit);
   pool(index);
+  stage_(Stage::kExit);
   for (std::size_t k = 0; k < use_.skip_hidden.size(); ++k) {
     use_.skip_hidden[k] = std::max(0.0f, kernels_->dot(gate.weight.data() + k * d, use_.pooled.data(), d) + gate.bias[k]);
   }
@@ -271,8 +271,8 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   const ExitWeights& exit = pack_->exit[index];
   const std::size_t d = pack_->config.hidden_size, turn = exits_read_++ % 2;
   const std::span<float> logits = use_.logits[turn], probabilities = use_.probabilities[turn];
-  stage_(Stage::kExit);
   pool(index);
+  stage_(Stage::kExit);
   for (std::size_t c = 0; c < logits.size(); ++c) {
     logits[c] = kernels_->dot(exit_weights(exit, c), use_.pooled.data(), d) + exit.bias[c];
     if (index > 0) logits[c] = logits[c] + use_.first_logits[c];
@@ -299,7 +299,6 @@ const float* Network::exit_weights(const ExitWeights& exit, std::size_t label) {
 }
 
 std::span<const float> Network::read_vector() {
-  stage_(Stage::kExit);
   pool(pack_->config.blocks);
   return use_.pooled;
 }
@@ -308,6 +307,7 @@ std::span<const float> Network::read_vector() {
 void Network::pool(std::uint32_t exit) {
   if (pooled_) return;
   pooled_ = true;
+  stage_(Stage::kPool);
   const std::size_t d = use_.pooled.size();
   const float* row = use_.state.data();
   if (pack_->config.pooling == Pooling::kCls) {
@@ -323,8 +323,10 @@ void Network::pool(std::uint32_t exit) {
 
 // The first class of a single-label pack has no column.
 void Network::add_ngrams(std::span<float> logits) {
+  stage_(Stage::kNgrams);
   ngrams(ngrams_, ids_, use_.ngram_sum, use_.ngrams);
   tap_("ngrams", 0, use_.ngrams);
+  stage_(Stage::kExit);
   const std::span<float> added = logits.last(use_.ngrams.size());
   for (std::size_t r = 0; r < added.size(); ++r) added[r] = added[r] + use_.ngrams[r];
 }

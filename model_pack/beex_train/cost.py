@@ -12,13 +12,13 @@ from .pack import SLFN_FORMS, TASKS
 if TYPE_CHECKING:
     from .model import ModelConfig
 
-# Placeholders until they are measured by scripts/bench.
-EMBEDDING = 8.0  # an element of a token's row: unpack, add, normalize
-NGRAM = 8.0  # a column of an n-gram's row
-ATTENTION = 2.0  # a multiply-add of scores or of contexts
-VECTOR = 16.0  # an element of a norm, a quantizer or an activation function
-POOLING = 4.0  # an element of the pooled sum
-EXIT = 8.0  # a float multiply-add of an exit or of a gate
+# Measured: `scripts/bench --fit-cost` prints them anew.
+EMBEDDING = 200.0  # an element of a token's row: unpack, add, normalize
+NGRAM = 150.0  # a column of an n-gram's row
+ATTENTION = 11.0  # a multiply-add of scores or of contexts
+VECTOR = 36.0  # an element of a norm, a quantizer or an activation function
+POOLING = 18.0  # an element of the pooled sum
+EXIT = 80.0  # a float multiply-add of an exit or of a gate
 
 Number = Any  # an integer, or an array of them
 

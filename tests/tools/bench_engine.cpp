@@ -17,35 +17,17 @@
 #include <vector>
 
 #include "beex/classifier.h"
-#include "beex/tokenizer.h"
 #include "tools/files.h"
+#include "tools/timing.h"
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
-constexpr const char* kStageName[] = {"tokenize", "embed", "quantize", "binary_linear", "attention", "activation", "norm", "exit"};
-constexpr std::size_t kStages = std::size(kStageName);
-static_assert(kStages == static_cast<std::size_t>(beex::Stage::kDone));
-
-double microseconds(Clock::duration duration) { return std::chrono::duration<double, std::micro>(duration).count(); }
-
-struct Input {
-  std::string a, b;
-};
-
-struct StageTimes {
-  std::array<double, kStages> spent{};
-  Clock::time_point since;
-  beex::Stage stage = beex::Stage::kDone;
-
-  static void enter(void* context, beex::Stage next) {
-    auto& times = *static_cast<StageTimes*>(context);
-    const Clock::time_point now = Clock::now();
-    if (times.stage != beex::Stage::kDone) times.spent[static_cast<std::size_t>(times.stage)] += microseconds(now - times.since);
-    times.stage = next;
-    times.since = now;
-  }
-};
+using beex::test::Clock;
+using beex::test::Input;
+using beex::test::kStageName;
+using beex::test::kStages;
+using beex::test::microseconds;
+using beex::test::StageTimes;
 
 beex::Result classify(beex::Classifier& classifier, const Input& input, const beex::Policy& policy) {
   beex::Result result;
@@ -55,26 +37,6 @@ beex::Result classify(beex::Classifier& classifier, const Input& input, const be
     classifier.classify_pair(input.a, input.b, policy, result);
   }
   return result;
-}
-
-// Whole words of the vocabulary, spread over it, until there are `tokens` of them. Words that the normalizer splits or
-// changes would count for more or fewer tokens, so only plain lower-case ones are taken.
-Input make_input(const beex::Pack& pack, std::size_t tokens) {
-  std::vector<std::string_view> words;
-  for (std::string_view rest = pack.vocabulary; !rest.empty();) {
-    const std::size_t end = rest.find('\n');
-    const std::string_view word = rest.substr(0, end);
-    rest.remove_prefix(end + 1);
-    if (std::all_of(word.begin(), word.end(), [](char c) { return c >= 'a' && c <= 'z'; })) words.push_back(word);
-  }
-  Input input;
-  if (words.empty()) return input;
-  for (std::size_t i = 0; i < tokens; ++i) {
-    std::string& text = pack.config.inputs == 2 && i >= tokens / 2 ? input.b : input.a;
-    text += words[i * 7919 % words.size()];
-    text += ' ';
-  }
-  return input;
 }
 
 double percentile(const std::vector<double>& sorted, double share) {
@@ -175,7 +137,7 @@ int main(int count, char** arguments) {
     const std::vector<Input> inputs =
         texts != nullptr ? read_inputs(texts, classifier->pack().config.inputs == 2) : std::vector<Input>();
     if (texts != nullptr && inputs.empty()) return fail(texts, "no texts");
-    const Input input = make_input(classifier->pack(), tokens);
+    const Input input = beex::test::make_input(classifier->pack(), tokens);
     const beex::Result result = classify(*classifier, input, {});
     if (result.tokens != tokens || result.windows != 1 || result.truncated) return fail("--tokens", "no text of that many tokens fits this pack");
     if (first) {

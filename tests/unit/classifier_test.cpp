@@ -673,9 +673,9 @@ TEST_CASE("classifier: stages are told in order") {
   const std::vector<Stage> block = {Stage::kQuantize, Stage::kBinaryLinear, Stage::kAttention,    Stage::kQuantize,   Stage::kBinaryLinear,
                                     Stage::kNorm,     Stage::kQuantize,     Stage::kBinaryLinear, Stage::kActivation, Stage::kQuantize,
                                     Stage::kBinaryLinear, Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation, Stage::kNorm};
-  std::vector<Stage> expected = {Stage::kTokenize, Stage::kEmbed, Stage::kExit};
+  std::vector<Stage> expected = {Stage::kTokenize, Stage::kEmbed, Stage::kPool, Stage::kExit};
   for (int i = 0; i < 2; ++i) expected.insert(expected.end(), block.begin(), block.end());
-  expected.insert(expected.end(), {Stage::kExit, Stage::kDone});
+  expected.insert(expected.end(), {Stage::kPool, Stage::kExit, Stage::kDone});
   CHECK((stages == expected));
   stages.clear();
   classifier->observe(StageObserver{});

@@ -367,7 +367,7 @@ TEST_CASE("policy: every kernel table gives the same bits") {
 TEST_CASE("policy: with the rule off only the first exit and the last are read, unless somebody watches") {
   const auto classifier = load(PackBuilder(adaptive_options()));
   std::size_t readings = 0;
-  classifier->observe(StageObserver{[](void* context, Stage stage) { *static_cast<std::size_t*>(context) += stage == Stage::kExit ? 1 : 0; },
+  classifier->observe(StageObserver{[](void* context, Stage stage) { *static_cast<std::size_t*>(context) += stage == Stage::kPool ? 1 : 0; },
                                     &readings});
   Result result;
   REQUIRE(classifier->classify("a b c", {}, result).ok());

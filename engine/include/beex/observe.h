@@ -12,7 +12,7 @@
 namespace beex {
 
 // Stages of a classification, for measuring where time goes.
-enum class Stage : std::uint8_t { kTokenize, kEmbed, kQuantize, kBinaryLinear, kAttention, kActivation, kNorm, kExit, kDone };
+enum class Stage : std::uint8_t { kTokenize, kEmbed, kQuantize, kBinaryLinear, kAttention, kActivation, kNorm, kPool, kNgrams, kExit, kDone };
 
 // Told whenever a classification enters a stage. The engine has no clock; the observer brings its own.
 struct StageObserver {
