@@ -12,24 +12,18 @@
 
 namespace beex {
 
-// Activation rows are padded to a multiple of this many plane rows, so that a tile never reads past the end.
-constexpr std::size_t kPlaneRowTile = 4;
-
 // Widest input of a binary matrix (FORMAT.md, "config"): with 4 bits its sums still fit 16 bits, 4096 * 15 <= 65535.
 constexpr std::size_t kMaxColumns = 4096;
 
-// Few-bit activations as bit planes. Row (token * bits + p) holds plane p of a token: bit k is bit p of q_k.
-// A row takes columns / 8 bytes; columns is a multiple of 64. There is room for round_up(tokens * bits, kPlaneRowTile) rows.
-struct BitPlanes {
+// Work memory of binary_linear, in bytes, aligned to 64.
+constexpr std::size_t kLinearScratch = 64 * 1024;
+
+// Few-bit activations (tokens, columns), a level q in 0 ... 2^bits - 1 a byte; columns is a multiple of 64.
+struct Levels {
   std::uint8_t* data = nullptr;
   std::size_t tokens = 0;
   std::size_t columns = 0;
   std::uint32_t bits = 1;
-
-  std::size_t row_bytes() const { return columns / 8; }
-  static std::size_t size_in_bytes(std::size_t tokens, std::size_t columns, std::size_t bits) {
-    return (tokens * bits + kPlaneRowTile - 1) / kPlaneRowTile * kPlaneRowTile * (columns / 8);
-  }
 };
 
 // A binary matrix laid out for one implementation, with the affine map of its rows.
@@ -49,13 +43,13 @@ struct KernelTable {
   // Turns canonical row-major bits (row, columns / 8) into this implementation's layout. Done once, at load.
   void (*lay_out)(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out);
 
-  // q = clamp(floor((x - threshold) * inverse_step) + 2^(bits-1), 0, 2^bits - 1), written as bit planes.
-  // x is (tokens, columns); threshold is (columns). Padding rows of the planes are zeroed.
-  void (*quantize)(const float* x, const float* threshold, float inverse_step, BitPlanes planes);
+  // q = clamp(floor((x - threshold) * inverse_step) + 2^(bits-1), 0, 2^bits - 1). Row t of x starts at x + t * stride; threshold is
+  // (columns).
+  void (*quantize)(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels);
 
-  // y = D * scale + bias with D[t, r] = sum_k w[r, k] * (2 q[t, k] - M) = M K - 2 sum_p 2^p popcount(x_p ^ w_r), M = 2^bits - 1.
-  // y is (tokens, rows).
-  void (*binary_linear)(const LaidOutMatrix& matrix, BitPlanes planes, float* y);
+  // y = D * scale + bias with D[t, r] = sum_k w[r, k] * (2 q[t, k] - M), M = 2^bits - 1. y is (tokens, rows); what is in the scratch
+  // before and after does not matter.
+  void (*binary_linear)(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y);
 
   // The same quantizer with threshold 0, as signed integers u = 2q - M in [-15, 15]. Row t of x starts at x + t * stride;
   // `out` is (tokens, columns); columns is a multiple of 16.

@@ -50,32 +50,24 @@ void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, st
   std::memcpy(out, bits, laid_out_size(rows, columns));  // the canonical row-major order
 }
 
-void quantize(const float* x, const float* threshold, float inverse_step, BitPlanes planes) {
-  std::memset(planes.data, 0, BitPlanes::size_in_bytes(planes.tokens, planes.columns, planes.bits));
-  for (std::size_t t = 0; t < planes.tokens; ++t) {
-    for (std::size_t k = 0; k < planes.columns; ++k) {
-      const int q = level(x[t * planes.columns + k], threshold[k], inverse_step, planes.bits);
-      for (std::size_t p = 0; p < planes.bits; ++p) {
-        std::uint8_t& byte = planes.data[(t * planes.bits + p) * planes.row_bytes() + k / 8];
-        byte = static_cast<std::uint8_t>(byte | (((q >> p) & 1) << (k % 8)));
-      }
+void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {
+  for (std::size_t t = 0; t < levels.tokens; ++t) {
+    for (std::size_t k = 0; k < levels.columns; ++k) {
+      const int q = level(x[t * stride + k], threshold[k], inverse_step, levels.bits);
+      levels.data[t * levels.columns + k] = static_cast<std::uint8_t>(q);
     }
   }
 }
 
-void binary_linear(const LaidOutMatrix& matrix, BitPlanes planes, float* y) {
-  const int m = static_cast<int>(largest_level(planes.bits));
-  for (std::size_t t = 0; t < planes.tokens; ++t) {
+void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t*, float* y) {
+  const int m = static_cast<int>(largest_level(levels.bits));
+  for (std::size_t t = 0; t < levels.tokens; ++t) {
     for (std::size_t r = 0; r < matrix.rows; ++r) {
       const std::uint8_t* weights = matrix.bits + r * (matrix.columns / 8);
       int d = 0;
       for (std::size_t k = 0; k < matrix.columns; ++k) {
-        int q = 0;
-        for (std::size_t p = 0; p < planes.bits; ++p) {
-          q += bit_at(planes.data + (t * planes.bits + p) * planes.row_bytes(), k) << p;
-        }
         const int w = bit_at(weights, k) != 0 ? 1 : -1;
-        d += w * (2 * q - m);
+        d += w * (2 * levels.data[t * levels.columns + k] - m);
       }
       y[t * matrix.rows + r] = static_cast<float>(d) * matrix.scale[r] + matrix.bias[r];
     }

@@ -1,85 +1,94 @@
-// Kernels for any machine: 64-bit words with popcount, floats in plain C++.
-#include <bit>
+// Kernels for any machine: eight bytes in a 64-bit word, floats in plain C++.
 #include <cstring>
 
 #include "kernels/float_kernels.h"
 #include "kernels/kernels.h"
+#include "kernels/lookup_linear.h"
 
 namespace beex::scalar {
 namespace {
-
-constexpr std::size_t kWordBits = 64;
-constexpr std::size_t kRowTile = 2;  // weight rows a tile: with kPlaneRowTile plane rows it keeps 8 counts in registers
-
-std::uint64_t load_word(const std::uint8_t* p) {
-  std::uint64_t word;
-  std::memcpy(&word, p, sizeof word);
-  return word;
-}
 
 // q of one activation, as in the header of `quantize`.
 std::uint32_t level(float x, float threshold, float inverse_step, float middle, float largest) {
   return static_cast<std::uint32_t>(beex::clamp(beex::round_down((x - threshold) * inverse_step) + middle, 0.0f, largest));
 }
 
-std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return rows * columns / 8; }
+std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns); }
 
 void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
-  std::memcpy(out, bits, laid_out_size(rows, columns));  // row-major already is the order in which words are read
+  lookup::lay_out(bits, rows, columns, out);
 }
 
-void quantize(const float* x, const float* threshold, float inverse_step, BitPlanes planes) {
-  const float middle = static_cast<float>(1u << (planes.bits - 1));
-  const float largest = static_cast<float>((1u << planes.bits) - 1u);
-  const std::size_t row_bytes = planes.row_bytes();
-  for (std::size_t t = 0; t < planes.tokens; ++t) {
-    const float* row = x + t * planes.columns;
-    std::uint8_t* out = planes.data + t * planes.bits * row_bytes;
-    for (std::size_t k = 0; k < planes.columns; k += 8) {
-      // Bit p of q_i goes to bit i of byte p: spread the planes over the bytes of one word.
-      std::uint32_t bytes = 0;
-      for (std::size_t i = 0; i < 8; ++i) {
-        const std::uint32_t q = level(row[k + i], threshold[k + i], inverse_step, middle, largest);
-        bytes |= ((q & 1u) | (q & 2u) << 7 | (q & 4u) << 14 | (q & 8u) << 21) << i;
-      }
-      for (std::size_t p = 0; p < planes.bits; ++p) out[p * row_bytes + k / 8] = static_cast<std::uint8_t>(bytes >> (8 * p));
+void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {
+  const float middle = static_cast<float>(1u << (levels.bits - 1));
+  const float largest = static_cast<float>((1u << levels.bits) - 1u);
+  for (std::size_t t = 0; t < levels.tokens; ++t) {
+    const float* row = x + t * stride;
+    std::uint8_t* out = levels.data + t * levels.columns;
+    for (std::size_t k = 0; k < levels.columns; ++k) {
+      out[k] = static_cast<std::uint8_t>(level(row[k], threshold[k], inverse_step, middle, largest));
     }
   }
-  const std::size_t used = planes.tokens * planes.bits * row_bytes;
-  std::memset(planes.data + used, 0, BitPlanes::size_in_bytes(planes.tokens, planes.columns, planes.bits) - used);
 }
 
-void binary_linear(const LaidOutMatrix& matrix, BitPlanes planes, float* y) {
-  const std::size_t row_bytes = planes.row_bytes();
-  const std::size_t plane_rows = planes.tokens * planes.bits;
-  const std::size_t tile_tokens = kPlaneRowTile / planes.bits;
-  const std::uint32_t largest = static_cast<std::uint32_t>(((1u << planes.bits) - 1u) * matrix.columns);  // M K
-  for (std::size_t r = 0; r < matrix.rows; r += kRowTile) {
-    const std::uint8_t* w0 = matrix.bits + r * row_bytes;
-    const std::uint8_t* w1 = w0 + row_bytes;
-    for (std::size_t row = 0; row < plane_rows; row += kPlaneRowTile) {
-      const std::uint8_t* x = planes.data + row * row_bytes;
-      std::uint32_t count[kRowTile][kPlaneRowTile] = {};
-      for (std::size_t k = 0; k < row_bytes; k += kWordBits / 8) {
-        const std::uint64_t word0 = load_word(w0 + k);
-        const std::uint64_t word1 = load_word(w1 + k);
-        for (std::size_t i = 0; i < kPlaneRowTile; ++i) {
-          const std::uint64_t input = load_word(x + i * row_bytes + k);
-          count[0][i] += static_cast<std::uint32_t>(std::popcount(input ^ word0));
-          count[1][i] += static_cast<std::uint32_t>(std::popcount(input ^ word1));
-        }
-      }
-      for (std::size_t i = 0; i < tile_tokens; ++i) {
-        const std::size_t token = row / planes.bits + i;
-        if (token >= planes.tokens) break;  // padding rows
-        for (std::size_t j = 0; j < kRowTile; ++j) {
-          std::uint32_t sum = 0;
-          for (std::size_t p = 0; p < planes.bits; ++p) sum += count[j][i * planes.bits + p] << p;
-          const std::int32_t d = static_cast<std::int32_t>(largest) - 2 * static_cast<std::int32_t>(sum);
-          y[token * matrix.rows + r + j] = static_cast<float>(d) * matrix.scale[r + j] + matrix.bias[r + j];
-        }
+// Eight lanes of lookup_linear.h. A lane below zero borrows from the next one, as it should: sums are of whole words, and where the
+// lanes of a sum are not negative its bytes are what they should be.
+struct TokenLanes {
+  static constexpr std::size_t kTokens = 8;
+  static constexpr std::uint64_t kEach = 0x0101010101010101u, kEvenBytes = 0x00ff00ff00ff00ffu;
+  std::uint64_t word;
+
+  struct Sums {
+    std::uint64_t even, odd;  // of the lanes 0, 2, 4, 6 and 1, 3, 5, 7
+    void clear() { even = odd = 0; }
+    void add(TokenLanes x) {
+      even += x.word & kEvenBytes;
+      odd += x.word >> 8 & kEvenBytes;
+    }
+    std::int32_t lane(std::size_t t) const { return static_cast<std::uint16_t>((t % 2 == 0 ? even : odd) >> 8 * (t - t % 2)); }
+  };
+
+  static TokenLanes zero() { return {0}; }
+  friend TokenLanes operator+(TokenLanes a, TokenLanes b) { return {a.word + b.word}; }
+
+  static bool fits(TokenLanes a, TokenLanes b) {
+    const std::uint64_t even = (a.word & kEvenBytes) + (b.word & kEvenBytes);
+    const std::uint64_t odd = (a.word >> 8 & kEvenBytes) + (b.word >> 8 & kEvenBytes);
+    return ((even | odd) & ~kEvenBytes) == 0;
+  }
+
+  static void load(const std::uint8_t* levels, std::size_t stride, std::size_t last, std::int32_t centre, TokenLanes* v, TokenLanes& below) {
+    const std::uint64_t centres = static_cast<std::uint64_t>(centre) * kEach;
+    below.word = 0;
+    for (std::size_t i = 0; i < 8; ++i) {
+      std::uint64_t q = 0;
+      for (std::size_t t = 0; t < kTokens; ++t) q |= std::uint64_t{levels[std::min(t, last) * stride + i]} << 8 * t;
+      v[i].word = q - centres;
+      // 128 + centre - q, whose top bit says whether q is at most the centre.
+      const std::uint64_t difference = (centres | kEach << 7) - q;
+      below.word += difference & (difference >> 7 & kEach) * 127;
+    }
+  }
+
+  static void store(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
+    for (std::size_t i = 0; i < rows; ++i) {
+      const std::size_t r = affine.first + i;
+      const std::int32_t offset = affine.shift * lookup::half_sum(affine.matrix, r);
+      for (std::size_t t = 0; t < count; ++t) {
+        const std::int32_t half = 2 * sums[i].lane(t) - magnitude.lane(t) + offset;
+        y[t * affine.matrix.rows + i] = static_cast<float>(2 * half) * affine.matrix.scale[r] + affine.matrix.bias[r];
       }
     }
+  }
+};
+
+void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y) {
+  using Scratch = lookup::Scratch<TokenLanes>;
+  static_assert(sizeof(Scratch) <= kLinearScratch);
+  const std::int32_t centre = lookup::centre(levels);
+  for (std::size_t t = 0; t < levels.tokens; t += TokenLanes::kTokens) {
+    const std::size_t count = std::min(TokenLanes::kTokens, levels.tokens - t);
+    lookup::tile(matrix, levels, centre, t, count, *reinterpret_cast<Scratch*>(scratch), y);
   }
 }
 

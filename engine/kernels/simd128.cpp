@@ -6,16 +6,13 @@
 
 #include "kernels/float_kernels.h"
 #include "kernels/kernels.h"
+#include "kernels/lookup_linear.h"
 #include "kernels/vector_simd128.h"
 
 namespace beex::simd128 {
 namespace {
 
-constexpr std::size_t kLanes = 16;      // weight rows side by side in one register
-constexpr std::size_t kTokenTile = 2;   // a tile of binary_linear is 2 tokens
-constexpr std::size_t kGroupTile = 2;   // ... by 2 * 16 rows: its 4 byte accumulators and 8 sums stay near
-constexpr std::size_t kRowTile = kGroupTile * kLanes;
-constexpr std::size_t kTablesPerByte = 2;  // one per nibble of a plane's byte
+constexpr std::size_t kLanes = 16;  // bytes in a register
 
 v128_t zero() { return wasm_i32x4_splat(0); }
 
@@ -42,23 +39,15 @@ v128_t levels16(const QuantizerLanes& quantizer, const float* x, Threshold thres
   return wasm_i8x16_narrow_i16x8(low, high);
 }
 
-void quantize(const float* x, const float* threshold, float inverse_step, BitPlanes planes) {
-  const QuantizerLanes quantizer(inverse_step, planes.bits);
-  const std::size_t row_bytes = planes.row_bytes();
-  for (std::size_t t = 0; t < planes.tokens; ++t) {
-    const float* row = x + t * planes.columns;
-    std::uint8_t* out = planes.data + t * planes.bits * row_bytes;
-    for (std::size_t k = 0; k < planes.columns; k += kLanes) {
-      const v128_t q = levels16(quantizer, row + k, [&](std::size_t i) { return Float4::load(threshold + k + i); });
-      for (std::uint32_t p = 0; p < planes.bits; ++p) {
-        // Bit p of each byte moves to the byte's top. What 16-bit shifts carry between bytes stays below bit 7, for q < 16.
-        const auto mask = static_cast<std::uint16_t>(wasm_i8x16_bitmask(wasm_i16x8_shl(q, 7 - p)));
-        std::memcpy(out + p * row_bytes + k / 8, &mask, sizeof mask);
-      }
+void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {
+  const QuantizerLanes quantizer(inverse_step, levels.bits);
+  for (std::size_t t = 0; t < levels.tokens; ++t) {
+    const float* row = x + t * stride;
+    std::uint8_t* out = levels.data + t * levels.columns;
+    for (std::size_t k = 0; k < levels.columns; k += kLanes) {
+      wasm_v128_store(out + k, levels16(quantizer, row + k, [&](std::size_t i) { return Float4::load(threshold + k + i); }));
     }
   }
-  const std::size_t used = planes.tokens * planes.bits * row_bytes;
-  std::memset(planes.data + used, 0, BitPlanes::size_in_bytes(planes.tokens, planes.columns, planes.bits) - used);
 }
 
 void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns, float inverse_step,
@@ -75,129 +64,244 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
 
 // ---- binary linear ----
 
-std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return rows * columns / 8; }
+std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns); }
 
-// [rows / 16][columns / 8][16]: byte lane i of a register is output row i of the group.
 void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
-  const std::size_t row_bytes = columns / 8;
-  for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t k = 0; k < row_bytes; ++k) {
-      out[(r / kLanes * row_bytes + k) * kLanes + r % kLanes] = bits[r * row_bytes + k];
-    }
-  }
+  lookup::lay_out(bits, rows, columns, out);
 }
 
-struct DifferingBits {
-  alignas(16) std::uint8_t of[16][16];
+// The even bytes are those of `all` less 256 times the odd ones, in 16 bits that may wrap: this is cheaper than masks.
+struct ByteSums {
+  v128_t all, odd;
+  void clear() { all = odd = zero(); }
+  void add(v128_t bytes) {
+    all = wasm_i16x8_add(all, bytes);
+    odd = wasm_i16x8_add(odd, wasm_u16x8_shr(bytes, 8));
+  }
+  v128_t even() const { return wasm_i16x8_sub(all, wasm_i16x8_shl(odd, 8)); }
 };
 
-// of[a][w] = popcount(a ^ w): row a is the table of a nibble of a 1-bit activation, looked up by the weights' nibble.
-constexpr DifferingBits make_differing_bits() {
-  DifferingBits table = {};
-  for (unsigned a = 0; a < 16; ++a) {
-    for (unsigned w = 0; w < 16; ++w) table.of[a][w] = static_cast<std::uint8_t>(std::popcount(a ^ w));
-  }
-  return table;
+// y of four numbers D / 2 in the lower or the upper half of 16-bit lanes.
+template <bool kUpper>
+Float4 affine4(v128_t half, Float4 scale, Float4 bias) {
+  const v128_t d = kUpper ? wasm_i32x4_extend_high_i16x8(half) : wasm_i32x4_extend_low_i16x8(half);
+  return Float4(wasm_f32x4_convert_i32x4(wasm_i32x4_add(d, d))) * scale + bias;
 }
 
-constexpr DifferingBits kDifferingBits = make_differing_bits();
-
-// The table of four few-bit activations: table[w] = sum_p 2^p popcount(a_p ^ w), with nibble a_p of plane p.
-template <std::uint32_t kBits>
-v128_t nibble_table(const std::uint8_t* planes, std::size_t row_bytes, unsigned shift) {
-  v128_t table = zero();
-  for (std::uint32_t p = 0; p < kBits; ++p) {
-    const v128_t plane = wasm_v128_load(kDifferingBits.of[(planes[p * row_bytes] >> shift) & 15]);
-    table = wasm_i8x16_add(table, wasm_i16x8_shl(plane, p));  // at most 4 << 3 in a byte: nothing crosses
-  }
-  return table;
+v128_t interleave_low(v128_t a, v128_t b) { return wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
+v128_t interleave_high(v128_t a, v128_t b) {
+  return wasm_i8x16_shuffle(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
 }
 
-// y = (M K - 2 sum) * scale + bias for 8 rows whose sums stand in 16-bit lanes.
-void store8(v128_t sum, std::int32_t largest, const float* scale, const float* bias, float* y) {
-  const v128_t half[2] = {wasm_u32x4_extend_low_u16x8(sum), wasm_u32x4_extend_high_u16x8(sum)};
-  for (std::size_t i = 0; i < 2; ++i) {
-    const v128_t d = wasm_i32x4_sub(wasm_i32x4_splat(largest), wasm_i32x4_shl(half[i], 1));
-    (Float4(wasm_f32x4_convert_i32x4(d)) * Float4::load(scale + 4 * i) + Float4::load(bias + 4 * i)).store(y + 4 * i);
+// Sixteen lanes of lookup_linear.h.
+struct TokenLanes {
+  static constexpr std::size_t kTokens = 16;
+  v128_t lanes;
+
+  struct Sums : ByteSums {
+    void add(TokenLanes x) { ByteSums::add(x.lanes); }
+  };
+
+  static TokenLanes zero() { return {simd128::zero()}; }
+  friend TokenLanes operator+(TokenLanes a, TokenLanes b) { return {wasm_i8x16_add(a.lanes, b.lanes)}; }
+
+  static bool fits(TokenLanes a, TokenLanes b) {
+    const v128_t lost = wasm_v128_xor((a + b).lanes, wasm_u8x16_add_sat(a.lanes, b.lanes));
+    return !wasm_v128_any_true(lost);
   }
-}
 
-template <std::uint32_t kBits>
-void binary_linear_of(const LaidOutMatrix& matrix, BitPlanes planes, float* y) {
-  constexpr std::uint32_t kLargestLevel = (1u << kBits) - 1u;
-  // One byte of K adds at most 8 M to a byte accumulator, which is emptied into 16-bit sums before it can overflow.
-  constexpr std::size_t kBytesPerFlush = 255 / (8 * kLargestLevel);
-  static_assert(kMaxColumns * kLargestLevel <= 65535, "sums are 16 bits wide");
-
-  alignas(16) std::uint8_t tables[kMaxColumns / 8][kTokenTile][kTablesPerByte][16];
-  const std::size_t row_bytes = planes.row_bytes();
-  const auto largest = static_cast<std::int32_t>(kLargestLevel * matrix.columns);
-  const v128_t low_nibble = wasm_i8x16_splat(15);
-
-  for (std::size_t t = 0; t < planes.tokens; t += kTokenTile) {
-    const std::size_t tokens = std::min(kTokenTile, planes.tokens - t);
-    for (std::size_t i = 0; i < kTokenTile; ++i) {
-      // A lone last token is looked up twice, and stored once.
-      const std::uint8_t* input = planes.data + (t + std::min(i, tokens - 1)) * kBits * row_bytes;
-      for (std::size_t k = 0; k < row_bytes; ++k) {
-        wasm_v128_store(tables[k][i][0], nibble_table<kBits>(input + k, row_bytes, 0));
-        wasm_v128_store(tables[k][i][1], nibble_table<kBits>(input + k, row_bytes, 4));
+  // A transpose of 16 tokens by 8 activations: each step interleaves rows half as far apart as the one before.
+  static void load(const std::uint8_t* levels, std::size_t stride, std::size_t last, std::int32_t centre, TokenLanes* v, TokenLanes& below) {
+    const v128_t centres = wasm_i8x16_splat(static_cast<std::int8_t>(centre));
+    const auto row = [&](std::size_t t) { return wasm_v128_load64_zero(levels + std::min(t, last) * stride); };
+    v128_t from[8], to[8];
+    for (std::size_t i = 0; i < 8; ++i) to[i] = interleave_low(row(i), row(i + 8));
+    for (std::size_t step = 0; step < 3; ++step) {
+      std::copy_n(to, 8, from);
+      for (std::size_t i = 0; i < 4; ++i) {
+        to[2 * i] = interleave_low(from[i], from[i + 4]);
+        to[2 * i + 1] = interleave_high(from[i], from[i + 4]);
       }
     }
+    below = zero();
+    for (std::size_t i = 0; i < 8; ++i) {
+      v[i].lanes = wasm_i8x16_sub(to[i], centres);
+      below.lanes = wasm_i8x16_add(below.lanes, wasm_u8x16_sub_sat(centres, to[i]));
+    }
+  }
 
-    for (std::size_t r = 0; r < matrix.rows; r += kRowTile) {
-      const std::uint8_t* weights = matrix.bits + r * row_bytes;
-      v128_t low_sum[kTokenTile][kGroupTile], high_sum[kTokenTile][kGroupTile];
-      for (std::size_t i = 0; i < kTokenTile; ++i) {
-        for (std::size_t g = 0; g < kGroupTile; ++g) low_sum[i][g] = high_sum[i][g] = zero();
+  // Four rows at a time, turned from tokens in lanes to rows in lanes.
+  static void store(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
+    const v128_t even_magnitude = magnitude.even();
+    for (std::size_t i = 0; i < rows; i += 4) {
+      v128_t of[4][4];  // four tokens of four rows: 0, 2, 4, 6, then 8, 10, 12, 14, then the odd ones
+      for (std::size_t j = 0; j < 4; ++j) {
+        const std::size_t r = affine.first + i + j;
+        const v128_t offset = wasm_i16x8_splat(static_cast<std::int16_t>(affine.shift * lookup::half_sum(affine.matrix, r)));
+        const auto half = [&](v128_t sum, v128_t total) { return wasm_i16x8_add(wasm_i16x8_add(sum, sum), wasm_i16x8_sub(offset, total)); };
+        const v128_t even = half(sums[i + j].even(), even_magnitude), odd = half(sums[i + j].odd, magnitude.odd);
+        const Float4 scale(affine.matrix.scale[r]), bias(affine.matrix.bias[r]);
+        of[0][j] = affine4<false>(even, scale, bias).lanes;
+        of[1][j] = affine4<true>(even, scale, bias).lanes;
+        of[2][j] = affine4<false>(odd, scale, bias).lanes;
+        of[3][j] = affine4<true>(odd, scale, bias).lanes;
       }
-      for (std::size_t begin = 0; begin < row_bytes; begin += kBytesPerFlush) {
-        const std::size_t end = std::min(begin + kBytesPerFlush, row_bytes);
-        v128_t bytes[kTokenTile][kGroupTile];
-        for (std::size_t i = 0; i < kTokenTile; ++i) {
-          for (std::size_t g = 0; g < kGroupTile; ++g) bytes[i][g] = zero();
+      for (std::size_t part = 0; part < 4; ++part) {
+        const v128_t* row = of[part];
+        const v128_t low01 = wasm_i32x4_shuffle(row[0], row[1], 0, 4, 1, 5), low23 = wasm_i32x4_shuffle(row[2], row[3], 0, 4, 1, 5);
+        const v128_t high01 = wasm_i32x4_shuffle(row[0], row[1], 2, 6, 3, 7), high23 = wasm_i32x4_shuffle(row[2], row[3], 2, 6, 3, 7);
+        const v128_t token[4] = {wasm_i32x4_shuffle(low01, low23, 0, 1, 4, 5), wasm_i32x4_shuffle(low01, low23, 2, 3, 6, 7),
+                                 wasm_i32x4_shuffle(high01, high23, 0, 1, 4, 5), wasm_i32x4_shuffle(high01, high23, 2, 3, 6, 7)};
+        for (std::size_t j = 0; j < 4; ++j) {
+          const std::size_t t = part % 2 * 8 + 2 * j + part / 2;
+          if (t < count) wasm_v128_store(y + t * affine.matrix.rows + i, token[j]);
         }
-        for (std::size_t k = begin; k < end; ++k) {
-          v128_t low[kGroupTile], high[kGroupTile];
-          for (std::size_t g = 0; g < kGroupTile; ++g) {
-            const v128_t w = wasm_v128_load(weights + (g * row_bytes + k) * kLanes);
+      }
+    }
+  }
+};
+
+// Rows side by side, two tokens by 32 rows (README.md, "Rows in lanes"): for the few tokens that would leave most lanes of the other
+// way empty.
+class RowLanes {
+ public:
+  static constexpr std::size_t kTokens = 2;
+
+  // tables[k][i][h]: what a nibble of weights adds to S, for token i and half h of byte k.
+  using Tables = std::uint8_t[kMaxColumns / 8][kTokens][2][16];
+
+  // y of tokens first ... first + count - 1; count is 1 or 2.
+  static void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre, std::size_t first, std::size_t count,
+                   Tables& tables, float* y) {
+    const std::size_t row_bytes = matrix.columns / 8;
+    std::uint16_t end[kMaxColumns / 8];  // where byte sums are emptied
+    std::int32_t magnitude[kTokens];
+    const std::size_t runs = make_tables(levels, centre, first, count, tables, end, magnitude);
+    const v128_t low_nibble = wasm_i8x16_splat(15);
+    const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(2 * centre - static_cast<std::int32_t>((1u << levels.bits) - 1u)));
+    const std::uint8_t* half_sums = matrix.bits + matrix.rows * row_bytes;
+
+    const std::uint8_t* weights = matrix.bits;
+    for (std::size_t r = 0; r < matrix.rows; r += lookup::kRowTile) {
+      ByteSums sums[kTokens][2];
+      for (auto& token : sums) token[0].clear(), token[1].clear();
+      const std::uint8_t* table = tables[0][0][0];
+      std::size_t k = 0;
+      for (std::size_t run = 0; run < runs; ++run) {
+        v128_t bytes[kTokens][2];
+        for (auto& token : bytes) token[0] = token[1] = zero();
+        for (; k < end[run]; ++k, weights += 32, table += 64) {
+          v128_t low[2], high[2];
+          for (std::size_t g = 0; g < 2; ++g) {
+            const v128_t w = wasm_v128_load(weights + g * kLanes);
             low[g] = wasm_v128_and(w, low_nibble);
             high[g] = wasm_v128_and(wasm_u16x8_shr(w, 4), low_nibble);
           }
-          for (std::size_t i = 0; i < kTokenTile; ++i) {
-            const v128_t low_table = wasm_v128_load(tables[k][i][0]);
-            const v128_t high_table = wasm_v128_load(tables[k][i][1]);
-            for (std::size_t g = 0; g < kGroupTile; ++g) {
-              const v128_t both = wasm_i8x16_add(wasm_i8x16_swizzle(low_table, low[g]), wasm_i8x16_swizzle(high_table, high[g]));
+          for (std::size_t i = 0; i < kTokens; ++i) {
+            const v128_t of_low = wasm_v128_load(table + 32 * i), of_high = wasm_v128_load(table + 32 * i + 16);
+            for (std::size_t g = 0; g < 2; ++g) {
+              const v128_t both = wasm_i8x16_add(wasm_i8x16_swizzle(of_low, low[g]), wasm_i8x16_swizzle(of_high, high[g]));
               bytes[i][g] = wasm_i8x16_add(bytes[i][g], both);
             }
           }
         }
-        for (std::size_t i = 0; i < kTokenTile; ++i) {
-          for (std::size_t g = 0; g < kGroupTile; ++g) {
-            low_sum[i][g] = wasm_i16x8_add(low_sum[i][g], wasm_u16x8_extend_low_u8x16(bytes[i][g]));
-            high_sum[i][g] = wasm_i16x8_add(high_sum[i][g], wasm_u16x8_extend_high_u8x16(bytes[i][g]));
-          }
+        for (std::size_t i = 0; i < kTokens; ++i) {
+          for (std::size_t g = 0; g < 2; ++g) sums[i][g].add(bytes[i][g]);
         }
       }
-      // The bounds of all tile loops are constants, so that they unroll and the sums need no memory.
-      for (std::size_t i = 0; i < kTokenTile; ++i) {
-        if (i >= tokens) break;
-        float* out = y + (t + i) * matrix.rows;
-        for (std::size_t g = 0; g < kGroupTile; ++g) {
-          const std::size_t row = r + g * kLanes;
-          store8(low_sum[i][g], largest, matrix.scale + row, matrix.bias + row, out + row);
-          store8(high_sum[i][g], largest, matrix.scale + row + 8, matrix.bias + row + 8, out + row + 8);
+      for (std::size_t i = 0; i < count; ++i) {
+        const v128_t total = wasm_i16x8_splat(static_cast<std::int16_t>(magnitude[i]));
+        for (std::size_t g = 0; g < 2; ++g) {
+          const v128_t even = sums[i][g].even(), odd = sums[i][g].odd;
+          const v128_t sum[2] = {wasm_i16x8_shuffle(even, odd, 0, 8, 1, 9, 2, 10, 3, 11), wasm_i16x8_shuffle(even, odd, 4, 12, 5, 13, 6, 14, 7, 15)};
+          for (std::size_t h = 0; h < 2; ++h) {
+            const std::size_t row = r + g * kLanes + h * 8;
+            const v128_t offset = wasm_i16x8_mul(wasm_v128_load(half_sums + row * sizeof(std::int16_t)), shift);
+            const v128_t half = wasm_i16x8_add(wasm_i16x8_add(sum[h], sum[h]), wasm_i16x8_sub(offset, total));
+            const float* scale = matrix.scale + row;
+            const float* bias = matrix.bias + row;
+            float* out = y + (first + i) * matrix.rows + row;
+            affine4<false>(half, Float4::load(scale), Float4::load(bias)).store(out);
+            affine4<true>(half, Float4::load(scale + 4), Float4::load(bias + 4)).store(out + 4);
+          }
         }
       }
     }
   }
-}
 
-void binary_linear(const LaidOutMatrix& matrix, BitPlanes planes, float* y) {
-  if (planes.bits == 1) return binary_linear_of<1>(matrix, planes, y);
-  if (planes.bits == 2) return binary_linear_of<2>(matrix, planes, y);
-  return binary_linear_of<4>(matrix, planes, y);
+ private:
+  // Returns how many runs of bytes there are, each as long as no sum of the tile can be above 255.
+  static std::size_t make_tables(const Levels& levels, std::int32_t centre, std::size_t first, std::size_t count, Tables& tables,
+                                 std::uint16_t* end, std::int32_t* magnitude) {
+    const v128_t centres = wasm_i8x16_splat(static_cast<std::int8_t>(centre));
+    const std::size_t row_bytes = levels.columns / 8;
+    std::uint16_t largest[kMaxColumns / 8];  // of the tokens' sums of |v| over a byte
+    std::fill_n(largest, row_bytes, std::uint16_t{0});
+    for (std::size_t i = 0; i < kTokens; ++i) {
+      // A lone last token is looked up twice, and stored once.
+      const std::uint8_t* input = levels.data + (first + std::min(i, count - 1)) * levels.columns;
+      magnitude[i] = 0;
+      for (std::size_t k = 0; k < row_bytes; k += 2) {
+        const v128_t q = wasm_v128_load(input + 8 * k);
+        const v128_t above = wasm_u8x16_sub_sat(q, centres), below = wasm_u8x16_sub_sat(centres, q);
+        const v128_t sums = wasm_u32x4_extadd_pairwise_u16x8(wasm_u16x8_extadd_pairwise_u8x16(wasm_i8x16_add(above, below)));
+        const std::int32_t sum[2] = {wasm_i32x4_extract_lane(sums, 0) + wasm_i32x4_extract_lane(sums, 1),
+                                     wasm_i32x4_extract_lane(sums, 2) + wasm_i32x4_extract_lane(sums, 3)};
+        for (std::size_t j = 0; j < 2; ++j) {
+          largest[k + j] = std::max(largest[k + j], static_cast<std::uint16_t>(sum[j]));
+          magnitude[i] += sum[j];
+        }
+        // Of a pair of activations a and b: below a, above a, below a, above a and below b, below b, above b, above b, added up.
+        const v128_t first_of_pair = wasm_i8x16_shuffle(below, above, 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30);
+        const v128_t second_of_pair = wasm_i8x16_shuffle(below, above, 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31);
+        const v128_t twice = wasm_i8x16_shuffle(first_of_pair, first_of_pair, 0, 1, 0, 1, 2, 3, 2, 3, 4, 5, 4, 5, 6, 7, 6, 7);
+        const v128_t twice_high = wasm_i8x16_shuffle(first_of_pair, first_of_pair, 8, 9, 8, 9, 10, 11, 10, 11, 12, 13, 12, 13, 14, 15, 14, 15);
+        put(wasm_i8x16_add(twice, interleave_low(second_of_pair, second_of_pair)), tables[k][i]);
+        put(wasm_i8x16_add(twice_high, interleave_high(second_of_pair, second_of_pair)), tables[k + 1][i]);
+      }
+    }
+    std::size_t runs = 0;
+    unsigned sum = 0;
+    for (std::size_t k = 0; k < row_bytes; ++k) {
+      if (sum + largest[k] > 255) {
+        end[runs++] = static_cast<std::uint16_t>(k);
+        sum = 0;
+      }
+      sum += largest[k];
+    }
+    end[runs++] = static_cast<std::uint16_t>(row_bytes);
+    return runs;
+  }
+
+  // The two tables of four pairs, each given by its four sums: entry w is that of the pair in w's low bits and that of the one above.
+  static void put(v128_t pairs, std::uint8_t (*table)[16]) {
+    const v128_t low = wasm_i8x16_shuffle(pairs, pairs, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3);
+    const v128_t above_low = wasm_i8x16_shuffle(pairs, pairs, 4, 4, 4, 4, 5, 5, 5, 5, 6, 6, 6, 6, 7, 7, 7, 7);
+    const v128_t high = wasm_i8x16_shuffle(pairs, pairs, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11, 8, 9, 10, 11);
+    const v128_t above_high = wasm_i8x16_shuffle(pairs, pairs, 12, 12, 12, 12, 13, 13, 13, 13, 14, 14, 14, 14, 15, 15, 15, 15);
+    wasm_v128_store(table[0], wasm_i8x16_add(low, above_low));
+    wasm_v128_store(table[1], wasm_i8x16_add(high, above_high));
+  }
+};
+
+// A tile of tokens in lanes costs as much as this many tokens with rows in lanes.
+constexpr std::size_t kFewTokens = 8;
+
+void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y) {
+  using Scratch = lookup::Scratch<TokenLanes>;
+  static_assert(sizeof(Scratch) <= kLinearScratch && sizeof(RowLanes::Tables) <= kLinearScratch);
+  const std::int32_t centre = lookup::centre(levels);
+  std::size_t count = 0;
+  for (std::size_t t = 0; t < levels.tokens; t += count) {
+    const std::size_t left = levels.tokens - t;
+    if (left > kFewTokens) {
+      count = std::min(TokenLanes::kTokens, left);
+      lookup::tile(matrix, levels, centre, t, count, *reinterpret_cast<Scratch*>(scratch), y);
+    } else {
+      count = std::min(RowLanes::kTokens, left);
+      RowLanes::tile(matrix, levels, centre, t, count, *reinterpret_cast<RowLanes::Tables*>(scratch), y);
+    }
+  }
 }
 
 // ---- attention ----

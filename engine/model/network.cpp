@@ -30,27 +30,13 @@ class Carver {
   std::size_t used_ = 0;
 };
 
-// Lays `count` rows of a binary matrix out for `kernels`, from row `first` on.
-LaidOutMatrix lay_out(const KernelTable& kernels, const BinaryLinearWeights& weights, std::size_t first, std::size_t count,
-                      Carver& carver) {
-  const std::span<std::uint8_t> out = carver.take<std::uint8_t>(kernels.laid_out_size(count, weights.columns));
-  if (!out.empty()) {
-    kernels.lay_out(weights.bits.data() + first * (weights.columns / 8), count, weights.columns, out.data());
-  }
-  return {out.data(), weights.scale.data() + first, weights.bias.data() + first, count, weights.columns};
-}
-
-InputQuantizer input_quantizer(const BinaryLinearWeights& weights, const Quantizer& quantizer) {
-  return {weights.threshold.data(), quantizer.inverse_step, quantizer.bits};
-}
-
+// Lays a binary matrix out for `kernels`, and puts the quantizer of its input beside it.
 QuantizedLinear quantized(const KernelTable& kernels, const BinaryLinearWeights& weights, const Quantizer& quantizer,
                           Carver& carver) {
-  return {lay_out(kernels, weights, 0, weights.rows, carver), input_quantizer(weights, quantizer)};
-}
-
-std::size_t planes_size(const QuantizedLinear& linear, std::size_t tokens) {
-  return BitPlanes::size_in_bytes(tokens, linear.matrix.columns, linear.input.bits);
+  const std::span<std::uint8_t> out = carver.take<std::uint8_t>(kernels.laid_out_size(weights.rows, weights.columns));
+  if (!out.empty()) kernels.lay_out(weights.bits.data(), weights.rows, weights.columns, out.data());
+  return {{out.data(), weights.scale.data(), weights.bias.data(), weights.rows, weights.columns},
+          {weights.threshold.data(), quantizer.inverse_step, quantizer.bits}};
 }
 
 // `rows` more rows of few-bit values on top of `out`, or in its place.
@@ -106,9 +92,7 @@ std::size_t Network::place_weights(std::uint8_t* base) {
                        from.quantizer[kKey].inverse_step,
                        from.score_scale};
     block.output = quantized(*kernels_, from.output, from.quantizer[kOutputInput], carver);
-    block.slfn.input = input_quantizer(from.hidden, from.quantizer[kSlfnInput]);
-    block.slfn.hidden_gate = lay_out(*kernels_, from.hidden, 0, config.gate_rows(), carver);
-    block.slfn.hidden_content = lay_out(*kernels_, from.hidden, config.gate_rows(), config.slfn_size, carver);
+    block.slfn.hidden = quantized(*kernels_, from.hidden, from.quantizer[kSlfnInput], carver);
     if (config.slfn_form == SlfnForm::kOpen) {
       block.slfn.gate = quantized(*kernels_, from.gate, from.quantizer[kGateHidden], carver);
     }
@@ -121,11 +105,6 @@ std::size_t Network::place_weights(std::uint8_t* base) {
 std::size_t Network::place_work(std::uint8_t* base) {
   const Config& config = pack_->config;
   const std::size_t tokens = config.max_tokens, d = config.hidden_size, classes = config.classes;
-  std::size_t planes = 0;
-  for (std::uint32_t i = 0; i < config.blocks; ++i) {
-    const Block& block = block_[i];
-    planes = std::max({planes, planes_size(block.qkv, tokens), planes_size(block.output, tokens), slfn_planes_size(block.slfn, tokens)});
-  }
   Carver carver(base);
   use_.state = carver.take<float>(tokens * d);
   use_.branch = carver.take<float>(tokens * d);
@@ -141,14 +120,15 @@ std::size_t Network::place_work(std::uint8_t* base) {
   use_.scratch = carver.take<float>(classes);
   for (std::span<float>& logits : use_.logits) logits = carver.take<float>(classes);
   for (std::span<float>& probabilities : use_.probabilities) probabilities = carver.take<float>(classes);
-  use_.slfn.planes = carver.take<std::uint8_t>(planes);
+  use_.slfn.linear.levels = carver.take<std::uint8_t>(tokens * std::max<std::size_t>(d, config.slfn_size));
+  use_.slfn.linear.kernel = carver.take<std::uint8_t>(kLinearScratch);
   Carver slfn = carver;
   use_.qkv = carver.take<float>(tokens * 3 * d);
   use_.attention.query = carver.take<std::int8_t>(tokens * d);
   use_.attention.key = carver.take<std::int8_t>(tokens * d);
   use_.attention.weight = carver.take<float>(tokens);
-  use_.slfn.gate = slfn.take<float>(tokens * std::max<std::size_t>(config.gate_rows(), d));
-  use_.slfn.content = slfn.take<float>(tokens * std::max<std::size_t>(config.slfn_size, d));
+  use_.slfn.hidden = slfn.take<float>(tokens * std::max<std::size_t>(config.gate_rows() + config.slfn_size, d));
+  use_.slfn.content = slfn.take<float>(tokens * d);
   return std::max(carver.used(), slfn.used());
 }
 
@@ -180,9 +160,8 @@ struct Network::Steps {
 
   void enter(Step step) {
     if (step == Step::kActivation && !hidden_shown) {
-      const SlfnParameters& slfn = network.block_[block].slfn;
-      network.tap_("hidden_gate", block, network.use_.slfn.gate.first(network.tokens_ * slfn.hidden_gate.rows));
-      network.tap_("hidden_content", block, network.use_.slfn.content.first(network.tokens_ * slfn.hidden_content.rows));
+      const std::size_t rows = network.block_[block].slfn.hidden.matrix.rows;
+      network.tap_("hidden", block, network.use_.slfn.hidden.first(network.tokens_ * rows));
       hidden_shown = true;
     }
     static constexpr Stage kStage[] = {Stage::kQuantize, Stage::kBinaryLinear, Stage::kActivation};
@@ -227,13 +206,13 @@ void Network::run_block(std::uint32_t index, float gamma) {
   }
   pooled_ = false;
 
-  quantized_linear(*kernels_, block.qkv, state.data(), tokens_, use_.slfn.planes, use_.qkv.data(), steps);
+  quantized_linear(*kernels_, block.qkv, state.data(), d, tokens_, use_.slfn.linear, use_.qkv.data(), steps);
   tap_("qkv", index, use_.qkv.first(tokens_ * 3 * d));
   stage_(Stage::kAttention);
   const std::span<float> mass = kept < tokens_ ? use_.mass.first(tokens_) : std::span<float>();
   attention(*kernels_, block.attention, use_.qkv, tokens_, use_.attention, branch, mass);
   tap_("context", index, branch);
-  quantized_linear(*kernels_, block.output, branch.data(), tokens_, use_.slfn.planes, branch.data(), steps);
+  quantized_linear(*kernels_, block.output, branch.data(), d, tokens_, use_.slfn.linear, branch.data(), steps);
   add_and_norm(pack_->block[index].attention_norm);
   tap_("attention_state", index, state);
   if (!mass.empty()) {

@@ -21,9 +21,9 @@
 namespace beex {
 
 // Shows intermediate values, for tests against golden vectors. `index` is the block for qkv (tokens, 3d), context (tokens, d),
-// attention_state (tokens, d), hidden_gate (tokens, g), hidden_content (tokens, f) and block_state (tokens, d), with elimination also
+// attention_state (tokens, d), hidden (tokens, g + f) and block_state (tokens, d), with elimination also
 // mass (tokens entering); the exit for pooled (d), logits (class), probabilities (class) and entropy (1), and the block after it for
-// skip (1); 0 for embedding (tokens, d) and ngrams (column). From hidden_gate on, tokens are those that were kept.
+// skip (1); 0 for embedding (tokens, d) and ngrams (column). From hidden on, tokens are those that were kept.
 struct Tap {
   void (*show)(void* context, const char* name, std::uint32_t index, std::span<const float> values) = nullptr;
   void* context = nullptr;
@@ -84,7 +84,7 @@ class Network {
     std::span<float> state, branch;  // (tokens, hidden)
     std::span<float> qkv;            // (tokens, 3 hidden)
     AttentionScratch attention;
-    SlfnScratch slfn;  // its bit planes serve every linear layer
+    SlfnScratch slfn;  // its part for linear layers serves all of them
     std::span<std::uint32_t> alive, kept;       // (tokens)
     std::span<float> mass;                      // (tokens)
     std::span<float> dropped;                   // (hidden), sum of the tokens that were eliminated

@@ -32,35 +32,35 @@ struct QuantizedLinear {
   InputQuantizer input;
 };
 
-// y = linear(x). x is (tokens, columns), y is (tokens, rows); `planes` takes at least
-// BitPlanes::size_in_bytes(tokens, columns, bits) bytes. `y` may be `x`: all of x is read before y is written.
-void quantized_linear(const KernelTable& kernels, const QuantizedLinear& linear, const float* x, std::size_t tokens,
-                      std::span<std::uint8_t> planes, float* y, StepObserver observer = {});
+// Work memory of quantized_linear; what is in it before and after a call does not matter.
+struct LinearScratch {
+  std::span<std::uint8_t> levels;  // at least tokens * columns
+  std::span<std::uint8_t> kernel;  // kLinearScratch bytes, aligned to 64
+};
+
+// y = linear(x). x is (tokens, columns), its rows `stride` apart; y is (tokens, rows). `y` may be `x`: all of x is read before y is
+// written.
+void quantized_linear(const KernelTable& kernels, const QuantizedLinear& linear, const float* x, std::size_t stride,
+                      std::size_t tokens, const LinearScratch& scratch, float* y, StepObserver observer = {});
 
 // d = content.matrix.rows, f = content.matrix.columns; g = f in the open form and d in the others.
-// The pack's hidden matrix (g + f, d) is laid out as two: its first g rows and its last f. Both halves read the same input.
 struct SlfnParameters {
-  InputQuantizer input;          // activation site 4
-  LaidOutMatrix hidden_gate;     // (g, d)
-  LaidOutMatrix hidden_content;  // (f, d)
-  QuantizedLinear gate;          // (d, f), site 5; without matrix.bits the form is not the open one
-  QuantizedLinear content;       // (d, f), site 6
-  bool rectified = false;        // no tanh: the content's quantizer cuts what is below 0
+  QuantizedLinear hidden;   // (g + f, d), site 4: gate rows, then content rows
+  QuantizedLinear gate;     // (d, f), site 5; without matrix.bits the form is not the open one
+  QuantizedLinear content;  // (d, f), site 6
+  bool rectified = false;   // no tanh: the content's quantizer cuts what is below 0
 
   bool open() const { return gate.matrix.bits != nullptr; }
 };
 
 // Work memory; what is in it before and after a call does not matter.
 struct SlfnScratch {
-  std::span<std::uint8_t> planes;  // at least slfn_planes_size(parameters, tokens)
-  std::span<float> gate;           // at least tokens * max(g, d)
-  std::span<float> content;        // at least tokens * max(f, d)
+  LinearScratch linear;      // levels: at least tokens * max(d, f)
+  std::span<float> hidden;   // at least tokens * max(g + f, d)
+  std::span<float> content;  // at least tokens * d
 };
 
-// Bytes of bit planes that the widest of the SLFN's inputs takes.
-std::size_t slfn_planes_size(const SlfnParameters& parameters, std::size_t tokens);
-
-// out = g * t. With h_gate = hidden_gate(a) and h_content = hidden_content(a):
+// out = g * t. With hidden(a) = (h_gate, h_content), of g and f columns:
 //   open:       g = gate(sigmoid(h_gate));  t = content(tanh(h_content))
 //   bounded:    g = sigmoid(h_gate);        t = content(tanh(h_content))
 //   rectified:  g = sigmoid(h_gate);        t = content(h_content)

@@ -14,6 +14,7 @@
 #include <random>
 #include <vector>
 
+#include "beex/bytes.h"
 #include "kernels/kernels.h"
 #include "kernels/vector.h"
 #if defined(BEEX_SIMD128)
@@ -81,10 +82,11 @@ bool bench(Shape shape, std::uint32_t bits, int rounds) {
   const auto fill = [&](std::vector<std::uint8_t>& bytes) {
     for (auto& byte : bytes) byte = static_cast<std::uint8_t>(random());
   };
-  std::vector<std::uint8_t> weights(shape.rows * shape.columns / 8);
-  std::vector<std::uint8_t> planes(BitPlanes::size_in_bytes(kTokens, shape.columns, bits));
+  std::vector<std::uint8_t> weights(shape.rows * shape.columns / 8), levels(kTokens * shape.columns);
   fill(weights);
-  fill(planes);
+  fill(levels);
+  for (auto& q : levels) q = static_cast<std::uint8_t>(q & ((1u << bits) - 1u));
+  Bytes scratch(kLinearScratch);
   const std::vector<float> scale(shape.rows, 0.01f), bias(shape.rows, 0.5f);
   const std::vector<float> x(kTokens * shape.columns, 0.3f), float_weights(shape.rows * shape.columns, 0.7f);
   std::vector<float> y(kTokens * shape.rows), first;
@@ -98,7 +100,7 @@ bool bench(Shape shape, std::uint32_t bits, int rounds) {
   }
   const auto run = [&](std::size_t i) {
     tables[i]->binary_linear({laid_out[i].data(), scale.data(), bias.data(), shape.rows, shape.columns},
-                             {planes.data(), kTokens, shape.columns, bits}, y.data());
+                             {levels.data(), kTokens, shape.columns, bits}, scratch.data(), y.data());
   };
 
   for (std::size_t i = 0; i < tables.size(); ++i) {

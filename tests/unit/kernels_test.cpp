@@ -15,7 +15,7 @@ namespace {
 
 std::span<const KernelTable* const> tables_under_test() { return kernel_tables().first(kernel_tables().size() - 1); }
 
-enum class Pattern { kRandom, kZeros, kOnes, kOneBit };
+enum class Pattern { kRandom, kZeros, kOnes, kOneBit, kMiddle };
 
 void fill(std::span<std::uint8_t> bits, Pattern pattern, Random& random) {
   if (pattern == Pattern::kRandom) return random.fill(bits);
@@ -26,15 +26,28 @@ void fill(std::span<std::uint8_t> bits, Pattern pattern, Random& random) {
   }
 }
 
+// Levels of `bits` bits: all 0, all M, one M among zeros, close to the middle as after a norm, or any.
+void fill_levels(std::span<std::uint8_t> levels, std::uint32_t bits, Pattern pattern, Random& random) {
+  const std::uint32_t m = (1u << bits) - 1u;
+  for (auto& q : levels) {
+    std::uint32_t level = pattern == Pattern::kOnes ? m : 0;
+    if (pattern == Pattern::kRandom) level = random.below(m + 1);
+    if (pattern == Pattern::kMiddle) level = (random.below(m + 1) + random.below(m + 1) + random.below(m + 1)) / 3;
+    q = static_cast<std::uint8_t>(level);
+  }
+  if (pattern == Pattern::kOneBit) levels[random.below(static_cast<std::uint32_t>(levels.size()))] = static_cast<std::uint8_t>(m);
+}
+
 // Runs every table on one case, with inputs off by `misalignment` elements, and compares with the reference bit by bit.
 void check_binary_linear(std::size_t rows, std::size_t columns, std::size_t tokens, std::uint32_t bits, Pattern weight_pattern,
                          Pattern input_pattern, std::size_t misalignment, Random& random) {
   CAPTURE(rows, columns, tokens, bits, static_cast<int>(weight_pattern), static_cast<int>(input_pattern), misalignment);
   Guarded<std::uint8_t> weights(rows * columns / 8, misalignment);
-  Guarded<std::uint8_t> planes(BitPlanes::size_in_bytes(tokens, columns, bits), misalignment);
+  Guarded<std::uint8_t> levels(tokens * columns, misalignment), scratch(kLinearScratch);
   Guarded<float> scale(rows, misalignment), bias(rows, misalignment);
   fill(weights.span(), weight_pattern, random);
-  fill(planes.span(), input_pattern, random);  // padding rows too: they must not matter
+  fill_levels(levels.span(), bits, input_pattern, random);
+  random.fill(scratch.span());  // what is in it before must not matter
   random.fill(scale.span(), -0.1f, 0.1f);
   random.fill(bias.span(), -1.0f, 1.0f);
 
@@ -42,9 +55,10 @@ void check_binary_linear(std::size_t rows, std::size_t columns, std::size_t toke
     Guarded<std::uint8_t> laid_out(table.laid_out_size(rows, columns), misalignment);
     table.lay_out(weights.data(), rows, columns, laid_out.data());
     REQUIRE(laid_out.intact());
-    table.binary_linear({laid_out.data(), scale.data(), bias.data(), rows, columns}, {planes.data(), tokens, columns, bits},
-                        y.data());
+    table.binary_linear({laid_out.data(), scale.data(), bias.data(), rows, columns}, {levels.data(), tokens, columns, bits},
+                        scratch.data(), y.data());
     REQUIRE(y.intact());
+    REQUIRE(scratch.intact());
   };
   Guarded<float> expected(tokens * rows);
   run(reference::kTable, expected);
@@ -103,28 +117,17 @@ TEST_CASE("reference binary_linear is sum_k w (2q - M)", "[kernels]") {
   for (std::uint32_t bits : {1u, 2u, 4u}) {
     CAPTURE(bits);
     const int m = (1 << bits) - 1;
-    std::vector<int> w(rows * columns), q(tokens * columns);
-    Guarded<std::uint8_t> weights(rows * columns / 8), planes(BitPlanes::size_in_bytes(tokens, columns, bits));
-    for (auto& byte : weights.span()) byte = 0;
-    for (auto& byte : planes.span()) byte = 0;
+    std::vector<int> w(rows * columns);
+    std::vector<std::uint8_t> weights(rows * columns / 8), q(tokens * columns);
     for (std::size_t i = 0; i < w.size(); ++i) {
       w[i] = random.below(2) != 0 ? 1 : -1;
       if (w[i] > 0) weights[i / 8] = static_cast<std::uint8_t>(weights[i / 8] | (1u << (i % 8)));
     }
-    for (std::size_t t = 0; t < tokens; ++t) {
-      for (std::size_t k = 0; k < columns; ++k) {
-        const std::uint32_t level = random.below(1u << bits);
-        q[t * columns + k] = static_cast<int>(level);
-        for (std::uint32_t p = 0; p < bits; ++p) {
-          std::uint8_t& byte = planes[(t * bits + p) * columns / 8 + k / 8];
-          byte = static_cast<std::uint8_t>(byte | (((level >> p) & 1u) << (k % 8)));
-        }
-      }
-    }
+    fill_levels(q, bits, Pattern::kRandom, random);
     const std::vector<float> ones(rows, 1.0f), zeros(rows, 0.0f);
     std::vector<float> y(tokens * rows);
     reference::kTable.binary_linear({weights.data(), ones.data(), zeros.data(), rows, columns},
-                                    {planes.data(), tokens, columns, bits}, y.data());
+                                    {q.data(), tokens, columns, bits}, nullptr, y.data());
     for (std::size_t t = 0; t < tokens; ++t) {
       for (std::size_t r = 0; r < rows; ++r) {
         int d = 0;
@@ -143,26 +146,34 @@ TEST_CASE("binary_linear equals the reference over shapes", "[kernels]") {
         check_binary_linear(64, columns, tokens, bits, Pattern::kRandom, Pattern::kRandom, 0, random);
       }
     }
-    for (std::size_t tokens : {31u, 32u, 33u}) {
+    // Few tokens, and tiles that are full, nearly full and just begun.
+    for (std::size_t tokens : {9u, 15u, 16u, 17u, 24u, 25u, 31u, 32u, 33u}) {
       check_binary_linear(192, 192, tokens, bits, Pattern::kRandom, Pattern::kRandom, 0, random);
     }
     check_binary_linear(576, 64, 3, bits, Pattern::kRandom, Pattern::kRandom, 0, random);
-    check_binary_linear(64, 4096, 3, bits, Pattern::kRandom, Pattern::kRandom, 0, random);
+    for (std::size_t tokens : {3u, 11u}) {
+      check_binary_linear(64, 4096, tokens, bits, Pattern::kRandom, Pattern::kRandom, 0, random);
+      check_binary_linear(1600, 64, tokens, bits, Pattern::kRandom, Pattern::kRandom, 0, random);  // more rows than are done at once
+    }
   }
 }
 
 TEST_CASE("binary_linear equals the reference on extreme bits", "[kernels]") {
   Random random(3);
-  const Pattern patterns[] = {Pattern::kRandom, Pattern::kZeros, Pattern::kOnes, Pattern::kOneBit};
+  const Pattern patterns[] = {Pattern::kRandom, Pattern::kZeros, Pattern::kOnes, Pattern::kOneBit, Pattern::kMiddle};
   for (std::uint32_t bits : {1u, 2u, 4u}) {
     for (Pattern weights : patterns) {
       for (Pattern input : patterns) {
-        for (std::size_t columns : {64u, 256u, 320u}) check_binary_linear(64, columns, 5, bits, weights, input, 0, random);
+        for (std::size_t columns : {64u, 256u, 320u}) {
+          for (std::size_t tokens : {5u, 13u}) check_binary_linear(64, columns, tokens, bits, weights, input, 0, random);
+        }
       }
     }
     // The largest sums there are: every bit differs.
-    check_binary_linear(64, kMaxColumns, 2, bits, Pattern::kZeros, Pattern::kOnes, 0, random);
-    check_binary_linear(64, kMaxColumns, 2, bits, Pattern::kOnes, Pattern::kZeros, 0, random);
+    for (std::size_t tokens : {2u, 16u}) {
+      check_binary_linear(64, kMaxColumns, tokens, bits, Pattern::kZeros, Pattern::kOnes, 0, random);
+      check_binary_linear(64, kMaxColumns, tokens, bits, Pattern::kOnes, Pattern::kZeros, 0, random);
+    }
   }
 }
 
@@ -170,34 +181,68 @@ TEST_CASE("binary_linear does not care about alignment", "[kernels]") {
   Random random(4);
   for (std::size_t misalignment : {1u, 3u, 7u}) {
     for (std::uint32_t bits : {1u, 2u, 4u}) {
-      check_binary_linear(128, 192, 5, bits, Pattern::kRandom, Pattern::kRandom, misalignment, random);
+      check_binary_linear(128, 192, 21, bits, Pattern::kRandom, Pattern::kRandom, misalignment, random);
     }
   }
 }
 
-TEST_CASE("quantize equals the reference, zeroes its padding and stays inside", "[kernels]") {
+TEST_CASE("binary_linear of any mixture of low and high levels, where byte sums are about to be full", "[kernels]") {
+  // Halves of the activations far from the mean on either side, so that |v| is as large as it gets.
+  Random random(8);
+  for (std::uint32_t bits : {1u, 2u, 4u}) {
+    const std::size_t rows = 64, columns = 256;
+    for (std::size_t tokens : {2u, 16u}) {
+      CAPTURE(bits, tokens);
+      const auto m = static_cast<std::uint8_t>((1u << bits) - 1u);
+      Guarded<std::uint8_t> weights(rows * columns / 8), levels(tokens * columns), scratch(kLinearScratch);
+      random.fill(weights.span());
+      for (auto& q : levels.span()) q = random.below(2) != 0 ? m : 0;
+      for (std::size_t k = 0; k < columns; ++k) {  // row 0 agrees with every sign of the first token, row 1 with none
+        std::uint8_t& agrees = weights[k / 8];
+        std::uint8_t& differs = weights[columns / 8 + k / 8];
+        const auto bit = static_cast<std::uint8_t>(1u << k % 8);
+        agrees = static_cast<std::uint8_t>(levels[k] == m ? agrees | bit : agrees & ~bit);
+        differs = static_cast<std::uint8_t>(levels[k] == m ? differs & ~bit : differs | bit);
+      }
+      const std::vector<float> ones(rows, 1.0f), zeros(rows, 0.0f);
+      for (const KernelTable* table : kernel_tables()) {
+        CAPTURE(table->name);
+        std::vector<std::uint8_t> laid_out(table->laid_out_size(rows, columns));
+        table->lay_out(weights.data(), rows, columns, laid_out.data());
+        std::vector<float> y(tokens * rows);
+        table->binary_linear({laid_out.data(), ones.data(), zeros.data(), rows, columns}, {levels.data(), tokens, columns, bits},
+                             scratch.data(), y.data());
+        CHECK(y[0] == static_cast<float>(m * columns));
+        CHECK(y[1] == -static_cast<float>(m * columns));
+      }
+    }
+  }
+}
+
+TEST_CASE("quantize equals the reference on strided rows and stays inside", "[kernels]") {
   Random random(5);
   for (std::uint32_t bits : {1u, 2u, 4u}) {
     for (std::size_t columns : {64u, 192u, 1024u}) {
-      for (std::size_t tokens : {1u, 2u, 3u, 4u, 5u, 7u, 33u}) {
+      for (std::size_t tokens : {1u, 2u, 7u}) {
         for (std::size_t misalignment : {0u, 1u, 3u}) {
           CAPTURE(bits, columns, tokens, misalignment);
-          Guarded<float> x(tokens * columns, misalignment), threshold(columns, misalignment);
+          const std::size_t stride = columns + 64 * misalignment;
+          Guarded<float> x((tokens - 1) * stride + columns, misalignment), threshold(columns, misalignment);
           random.fill(x.span(), -3.0f, 3.0f);
           random.fill(threshold.span(), -0.5f, 0.5f);
-          for (std::size_t i = 0; i < x.size(); i += 3) x[i] = threshold[i % columns];  // exactly at the threshold
-          const std::size_t size = BitPlanes::size_in_bytes(tokens, columns, bits);
+          for (std::size_t t = 0; t < tokens; ++t) {
+            for (std::size_t k = 0; k < columns; k += 3) x[t * stride + k] = threshold[k];  // exactly at the threshold
+          }
           const float inverse_step = random.between(0.3f, 3.0f);
-          Guarded<std::uint8_t> expected(size);
-          reference::kTable.quantize(x.data(), threshold.data(), inverse_step, {expected.data(), tokens, columns, bits});
+          Guarded<std::uint8_t> expected(tokens * columns);
+          reference::kTable.quantize(x.data(), stride, threshold.data(), inverse_step, {expected.data(), tokens, columns, bits});
           REQUIRE(expected.intact());
           for (const KernelTable* table : kernel_tables()) {
             CAPTURE(table->name);
-            Guarded<std::uint8_t> planes(size, misalignment);
-            table->quantize(x.data(), threshold.data(), inverse_step, {planes.data(), tokens, columns, bits});
-            REQUIRE(planes.intact());
-            REQUIRE(planes.same_bits(expected));
-            for (std::size_t i = tokens * bits * columns / 8; i < size; ++i) REQUIRE(planes[i] == 0);
+            Guarded<std::uint8_t> levels(tokens * columns, misalignment);
+            table->quantize(x.data(), stride, threshold.data(), inverse_step, {levels.data(), tokens, columns, bits});
+            REQUIRE(levels.intact());
+            REQUIRE(levels.same_bits(expected));
           }
         }
       }
@@ -224,8 +269,8 @@ TEST_CASE("quantizer levels at and around every boundary", "[kernels]") {
 
     for (const KernelTable* table : kernel_tables()) {
       CAPTURE(table->name, bits);
-      Guarded<std::uint8_t> planes(BitPlanes::size_in_bytes(1, 64, bits));
-      table->quantize(values.data(), zeros.data(), inverse_step, {planes.data(), 1, 64, bits});
+      Guarded<std::uint8_t> levels(64);
+      table->quantize(values.data(), 64, zeros.data(), inverse_step, {levels.data(), 1, 64, bits});
       Guarded<std::int8_t> u(64);
       table->quantize_signed(values.data(), 64, 1, 64, inverse_step, bits, u.data());
       REQUIRE(u.intact());
@@ -234,9 +279,7 @@ TEST_CASE("quantizer levels at and around every boundary", "[kernels]") {
         // The equation in double, from the float product: floor and the clamp are exact there.
         const double floored = std::floor(static_cast<double>(values[k] * inverse_step)) + half;
         const int expected = floored < 0.0 ? 0 : floored > m ? m : static_cast<int>(floored);
-        int q = 0;
-        for (std::uint32_t p = 0; p < bits; ++p) q |= ((planes[p * 8 + k / 8] >> (k % 8)) & 1) << p;
-        REQUIRE(q == expected);
+        REQUIRE(levels[k] == expected);
         REQUIRE(u[k] == 2 * expected - m);
       }
       // The sign of both zeros, of the smallest denormal and of -1e-20: sign(0) is +1.

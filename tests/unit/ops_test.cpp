@@ -30,27 +30,20 @@ class RandomLinear {
     random.fill(std::span<float>(threshold_), -0.2f, 0.2f);
   }
 
-  // Both halves of the SLFN's hidden matrix read one input, so they have one quantizer.
-  void share_input(const RandomLinear& other) {
-    bits_ = other.bits_;
-    inverse_step_ = other.inverse_step_;
-    threshold_ = other.threshold_;
-  }
-  InputQuantizer input() const { return {threshold_.data(), inverse_step_, bits_}; }
   QuantizedLinear view(const KernelTable& table) {
     laid_out_.resize(table.laid_out_size(rows_, columns_));
     table.lay_out(weights_.data(), rows_, columns_, laid_out_.data());
-    return {{laid_out_.data(), scale_.data(), bias_.data(), rows_, columns_}, input()};
+    return {{laid_out_.data(), scale_.data(), bias_.data(), rows_, columns_}, {threshold_.data(), inverse_step_, bits_}};
   }
 
   // linear(x) by the reference table's kernels.
   std::vector<float> apply(const std::vector<float>& x) {
     const std::size_t tokens = x.size() / columns_;
-    std::vector<std::uint8_t> planes(BitPlanes::size_in_bytes(tokens, columns_, bits_));
-    const BitPlanes view_of_planes{planes.data(), tokens, columns_, bits_};
-    reference::kTable.quantize(x.data(), threshold_.data(), inverse_step_, view_of_planes);
+    std::vector<std::uint8_t> q(x.size());
+    const Levels levels{q.data(), tokens, columns_, bits_};
+    reference::kTable.quantize(x.data(), columns_, threshold_.data(), inverse_step_, levels);
     std::vector<float> y(tokens * rows_);
-    reference::kTable.binary_linear(view(reference::kTable).matrix, view_of_planes, y.data());
+    reference::kTable.binary_linear(view(reference::kTable).matrix, levels, nullptr, y.data());
     return y;
   }
 
@@ -62,12 +55,14 @@ class RandomLinear {
   std::vector<float> scale_, bias_, threshold_;
 };
 
-std::vector<float> expected_slfn(RandomLinear& hidden_gate, RandomLinear& hidden_content, RandomLinear* gate,
-                                 RandomLinear& content, bool rectified, const std::vector<float>& a) {
-  std::vector<float> g = hidden_gate.apply(a);
+std::vector<float> expected_slfn(RandomLinear& hidden, RandomLinear* gate, RandomLinear& content, std::size_t f, bool rectified,
+                                 const std::vector<float>& a, std::size_t tokens) {
+  const std::vector<float> h = hidden.apply(a);
+  const std::size_t rows = h.size() / tokens;
+  std::vector<float> g, t;
+  for (std::size_t i = 0; i < h.size(); ++i) (i % rows < rows - f ? g : t).push_back(h[i]);
   reference::kTable.sigmoid(g.data(), g.size());
   if (gate != nullptr) g = gate->apply(g);
-  std::vector<float> t = hidden_content.apply(a);
   if (!rectified) reference::kTable.tanh(t.data(), t.size());
   t = content.apply(t);
   REQUIRE(g.size() == t.size());
@@ -137,40 +132,38 @@ TEST_CASE("the SLFN has the bits of its equations, open, bounded and rectified, 
   Random random(22);
   for (const auto& [open, rectified] : {std::pair{true, false}, {false, false}, {false, true}}) {
     for (std::size_t f : {64u, 128u, 192u}) {
-      for (std::size_t tokens : {1u, 3u, 8u}) {
+      for (std::size_t tokens : {1u, 3u, 19u}) {
         CAPTURE(f, tokens);
         INFO("open " << open << ", rectified " << rectified);
         const std::size_t d = 128;
         const bool with_gate = open;  // a structured binding cannot be captured below
-        RandomLinear hidden_gate(open ? f : d, d, 2, random), hidden_content(f, d, 2, random);
-        RandomLinear gate(d, f, 4, random), content(d, f, 1, random);
-        hidden_gate.share_input(hidden_content);
-        SlfnParameters parameters;
-        parameters.input = hidden_content.input();
-        parameters.rectified = rectified;
+        const std::size_t g = open ? f : d;
+        RandomLinear hidden(g + f, d, 2, random), gate(d, f, 4, random), content(d, f, 1, random);
         std::vector<float> a(tokens * d);
         random.fill(std::span<float>(a), -2.0f, 2.0f);
 
-        const auto run = [&](const KernelTable& table, bool in_place) {
-          parameters.hidden_gate = hidden_gate.view(table).matrix;
-          parameters.hidden_content = hidden_content.view(table).matrix;
+        const auto run = [&, rectified = rectified](const KernelTable& table, bool in_place) {
+          SlfnParameters parameters;
+          parameters.rectified = rectified;
+          parameters.hidden = hidden.view(table);
           if (with_gate) parameters.gate = gate.view(table);
           parameters.content = content.view(table);
           REQUIRE(parameters.open() == with_gate);
-          Guarded<std::uint8_t> planes(slfn_planes_size(parameters, tokens), 1);
-          Guarded<float> gate_scratch(tokens * std::max(with_gate ? f : d, d), 1), content_scratch(tokens * std::max(f, d), 1);
-          Guarded<float> out(tokens * d, 1);
+          Guarded<std::uint8_t> levels(tokens * std::max(d, f), 1), kernel(kLinearScratch);
+          Guarded<float> hidden_scratch(tokens * std::max(g + f, d), 1), content_scratch(tokens * d, 1), out(tokens * d, 1);
           std::copy(a.begin(), a.end(), out.data());
           const std::span<const float> input = in_place ? std::span<const float>(out.span()) : std::span<const float>(a);
-          slfn(table, parameters, input, tokens, {planes.span(), gate_scratch.span(), content_scratch.span()}, out.span());
-          REQUIRE(planes.intact());
-          REQUIRE(gate_scratch.intact());
+          const LinearScratch linear{levels.span(), kernel.span()};
+          slfn(table, parameters, input, tokens, {linear, hidden_scratch.span(), content_scratch.span()}, out.span());
+          REQUIRE(levels.intact());
+          REQUIRE(kernel.intact());
+          REQUIRE(hidden_scratch.intact());
           REQUIRE(content_scratch.intact());
           REQUIRE(out.intact());
           return std::vector<float>(out.span().begin(), out.span().end());
         };
 
-        const std::vector<float> expected = expected_slfn(hidden_gate, hidden_content, open ? &gate : nullptr, content, rectified, a);
+        const std::vector<float> expected = expected_slfn(hidden, open ? &gate : nullptr, content, f, rectified, a, tokens);
         for (const KernelTable* table : kernel_tables()) {
           for (bool in_place : {false, true}) {
             CAPTURE(table->name, in_place);
@@ -186,18 +179,17 @@ TEST_CASE("the SLFN has the bits of its equations, open, bounded and rectified, 
 
 TEST_CASE("the SLFN reports its steps in order", "[ops]") {
   Random random(23);
-  RandomLinear hidden_gate(64, 64, 1, random), hidden_content(64, 64, 1, random), content(64, 64, 1, random);
+  RandomLinear hidden(128, 64, 1, random), content(64, 64, 1, random);
   const KernelTable& table = scalar::kTable;
   SlfnParameters parameters;
-  parameters.input = hidden_content.input();
-  parameters.hidden_gate = hidden_gate.view(table).matrix;
-  parameters.hidden_content = hidden_content.view(table).matrix;
+  parameters.hidden = hidden.view(table);
   parameters.content = content.view(table);
-  std::vector<float> a(64, 0.3f), gate_scratch(64), content_scratch(64);
-  std::vector<std::uint8_t> planes(slfn_planes_size(parameters, 1));
+  std::vector<float> a(64, 0.3f), hidden_scratch(128), content_scratch(64);
+  std::vector<std::uint8_t> levels(64);
+  Guarded<std::uint8_t> kernel(kLinearScratch);
   std::vector<Step> steps;
   const StepObserver observer{[](void* context, Step step) { static_cast<std::vector<Step>*>(context)->push_back(step); }, &steps};
-  slfn(table, parameters, a, 1, {planes, gate_scratch, content_scratch}, a, observer);
+  slfn(table, parameters, a, 1, {{levels, kernel.span()}, hidden_scratch, content_scratch}, a, observer);
   CHECK(steps == std::vector<Step>{Step::kQuantize, Step::kBinaryLinear, Step::kActivation, Step::kQuantize, Step::kBinaryLinear,
                                    Step::kActivation});
 }

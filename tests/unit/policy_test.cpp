@@ -177,7 +177,7 @@ TEST_CASE("elimination: dropped tokens are final and still count in the mean; th
         const auto row = [&](const char* name, std::size_t t) { return row_of(thinned.seen.at({name, i}), t); };
         const std::size_t entering = alive.size(), kept = kept_tokens(options.profile[i], 1.0f, entering, started);
         REQUIRE(thinned.seen.at({"qkv", i}).size() == entering * 3 * d);
-        REQUIRE(thinned.seen.at({"hidden_content", i}).size() == kept * options.slfn_size);
+        REQUIRE(thinned.seen.at({"hidden", i}).size() == kept * (d + options.slfn_size));
         REQUIRE(thinned.seen.at({"block_state", i}).size() == kept * d);
         CHECK((thinned.seen.count({"mass", i}) == 1) == (kept < entering));
         if (kept < entering) {
