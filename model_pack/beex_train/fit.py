@@ -56,7 +56,7 @@ class Settings:
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
-    elimination: bool = False  # learn to do without tokens that hardly anyone attends to
+    elimination: float = 0.5  # share of the rows that learn with fewer tokens, in later steps
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
@@ -250,7 +250,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         "linear_penalty": prepared.linear.penalty if prepared.linear else None,
         "temperatures": [round(t, 4) for t in calibration.temperatures], "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "profile": model.profile,
-        "curve": [{"work": p.work, "accuracy": p.accuracy, "name": p.name, **asdict(p.policy)} for p in curve],
+        "curve": [point.describe() for point in curve],
     }  # fmt: skip
     dev_logits = None
     if prepared.dev is not None:

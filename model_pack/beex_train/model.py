@@ -78,7 +78,7 @@ class ModelConfig:
             "ngram_longest must be 1 to 4": 1 <= self.ngram_longest <= 4,
             "exit_bits must be 8 or 32": self.exit_bits in (8, 32),
             "skip_width must be 0 to 64, and 0 without classes": 0 <= self.skip_width <= (64 if self.task != "features" else 0),
-            "ngram_bits must be 2, 4 or 8": self.ngram_bits in (2, 4, 8),
+            "ngram_bits must be 2, 4, 8 (or 32 without export)": self.ngram_bits in (2, 4, 8, 32),
             "pooling must be mean or cls": self.pooling in ("mean", "cls"),
         }
         for rule, holds in rules.items():
@@ -103,7 +103,7 @@ class Embeddings(nn.Module):
         x = few_bit_rows(F.embedding(ids, self.token), self.config.embedding_bits)
         x = x + few_bit_rows(self.position[: ids.shape[1]], self.config.position_bits)
         if self.segment is not None:
-            x = x + few_bit_rows(self.segment, 8 if self.config.binary else 32)[segments]
+            x = x + few_bit_rows(self.segment, 8 if self.config.embedding_bits < 32 else 32)[segments]
         return self.dropout(self.norm(x))
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import struct
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, Collection, Sequence
 
 import numpy as np
 
@@ -86,6 +86,10 @@ class CurvePoint:
         """One row."""
         head = CURVE_HEAD.pack(self.work, self.accuracy, self.policy.gamma, self.policy.skip)
         return head + self.policy.rule.pack() + CURVE_NAME.pack(SPEED_NAMES.index(self.name), 0)
+
+    def describe(self) -> dict[str, Any]:
+        """As reports have it."""
+        return {"work": self.work, "accuracy": self.accuracy, "name": self.name, **asdict(self.policy)}
 
     @staticmethod
     def unpack(data: bytes) -> "CurvePoint":
@@ -229,13 +233,21 @@ class PackFile:
         raise PackError(f"the pack has no setting {name!r}; it has {', '.join(['full', 'default', *(p.name for p in self.curve if p.name)])}")
 
 
-def replace_sections(data: bytes, changes: dict[str, bytes]) -> bytes:
-    """The same pack with some sections' bytes replaced, such as calibration, rule or metadata."""
-    _, _, _, count, _, _, _ = HEADER.unpack_from(data)
+def _sections(data: bytes) -> list[tuple[str, bytes, int]]:
+    """Name, bytes and flags of a pack's sections."""
+    table = ENTRY.iter_unpack(data[HEADER.size : HEADER.size + ENTRY.size * HEADER.unpack_from(data)[3]])
+    return [(name.rstrip(bytes(1)).decode(), data[offset : offset + length], flags) for name, offset, length, _, flags in table]
+
+
+def with_sections(data: bytes, changes: dict[str, bytes], optional: Collection[str] = ()) -> bytes:
+    """The same pack with some sections' bytes replaced, such as calibration, rule or metadata, or added where it has none of the name.
+
+    Readers may skip the `optional` ones of those that are added.
+    """
     writer = PackWriter()
-    for name, offset, length, _, flags in ENTRY.iter_unpack(data[HEADER.size : HEADER.size + ENTRY.size * count]):
-        key = name.rstrip(bytes(1)).decode()
-        writer.add(key, changes.get(key, data[offset : offset + length]), required=bool(flags & REQUIRED))
+    writer.sections = [(name, changes.get(name, section), flags) for name, section, flags in _sections(data)]
+    for name in sorted(changes.keys() - {name for name, _, _ in writer.sections}):
+        writer.add(name, changes[name], required=name not in optional)
     return writer.to_bytes()
 
 

@@ -21,8 +21,8 @@ from .passes import all_logits
 from .report import decide, right_rows
 
 SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
-# Elimination starts after this share of the steps and reaches LARGEST_GAMMA after twice as many; half of the rows keep all their tokens.
-ELIMINATION_FROM, LARGEST_GAMMA, ELIMINATED_ROWS = 1 / 3, 2.0, 0.5
+# Elimination starts after this share of the steps and reaches LARGEST_GAMMA after twice as many.
+ELIMINATION_FROM, LARGEST_GAMMA = 1 / 3, 2.0
 # A run's length: about five minutes on two cores, but every row once, and none more often than helps.
 TOKENS, FEWEST_ROUNDS, MOST_ROUNDS = 700_000, 1.0, 15.0
 
@@ -36,7 +36,7 @@ class Plan:
     learning_rate: float
     token_dropout: float
     seed: int
-    elimination: bool = False  # learn to do without the tokens that hardly anyone attends to
+    elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps
 
 
 @dataclass
@@ -151,7 +151,7 @@ def train(
     for group in steps():
         if step >= total:
             break
-        if eliminates := plan.elimination and step >= ELIMINATION_FROM * total:
+        if eliminates := plan.elimination > 0 and step >= ELIMINATION_FROM * total:
             model.profile = model.profile or measure_profile(model, inputs)
         model.train()
         optimizer.zero_grad()
@@ -161,7 +161,7 @@ def train(
                 drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
                 ids = ids.masked_fill(drop, unknown_id)
             prior = None if linear is None else linear[part]
-            fewer = _kept_tokens(model, step / total, mask) if eliminates else None
+            fewer = _kept_tokens(model, plan.elimination, step / total, mask) if eliminates else None
             with matrix_precision(device):
                 each = states(ids, mask, segments, fewer)
             logits = model.read_exits(each, mask, prior)
@@ -189,20 +189,19 @@ def train(
     save()
     if best is not None:
         model.load_state_dict(best)
-    if plan.elimination:
-        model.profile = measure_profile(model, inputs)
+    model.profile = measure_profile(model, inputs)
     if rank == 0:
         progress.show(step, running, dev_text, force=True)
 
 
-def _kept_tokens(model: Classifier, done: float, mask: torch.Tensor) -> torch.Tensor:
+def _kept_tokens(model: Classifier, share: float, done: float, mask: torch.Tensor) -> torch.Tensor:
     """Tokens that go on after each block, (blocks, batch), in a step of training after a share `done` of the steps.
 
-    One gamma for the step, uniform up to a bound that grows with `done`, and on half of the rows only: the whole network beside a random
-    smaller one, as in the Length-Adaptive Transformer, for the price of one.
+    One gamma for the step, uniform up to a bound that grows with `done`, and on a `share` of the rows only: the whole network beside a
+    random smaller one, as in the Length-Adaptive Transformer, for the price of one.
     """
     most = LARGEST_GAMMA * min(1.0, (done - ELIMINATION_FROM) / ELIMINATION_FROM)
     chosen = torch.rand(1 + len(mask))
     counts = mask.sum(1)
     fewer = torch.from_numpy(token_counts(model.profile, most * chosen[0].item(), counts.cpu().numpy())).to(mask.device)
-    return torch.where((chosen[1:] < ELIMINATED_ROWS).to(mask.device), fewer, counts)
+    return torch.where((chosen[1:] < share).to(mask.device), fewer, counts)

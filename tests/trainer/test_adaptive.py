@@ -5,7 +5,7 @@ import pytest
 
 from beex_train.cost import Cost
 from beex_train.golden import TEXTS, adaptive_packs, write_settings
-from beex_train.pack import CurvePoint, ExitRule, PackError, PackFile, Policy, curve_section, replace_sections
+from beex_train.pack import CurvePoint, ExitRule, PackError, PackFile, Policy, curve_section, with_sections
 from beex_train.simulate import Simulator, attention_mass, choose_kept, kept_tokens
 from conftest import ROOT
 
@@ -17,7 +17,7 @@ def golden(name: str = "tiny_adaptive", **changes: np.ndarray) -> Simulator:
     """A tiny pack with other floats in some sections ("." of a name as "__")."""
     data = (GOLDEN / f"{name}.beex").read_bytes()
     sections = {key.replace("__", "."): np.asarray(value, f32).tobytes() for key, value in changes.items()}
-    return Simulator(PackFile(replace_sections(data, sections)))
+    return Simulator(PackFile(with_sections(data, sections)))
 
 
 def first_window(simulator: Simulator, text: str = TEXTS[4]) -> list[int]:

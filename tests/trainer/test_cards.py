@@ -15,7 +15,7 @@ from beex_train import bias
 from beex_train.cards import pack_table, paper_table, publish, write_cards
 from beex_train.data import DataError
 from beex_train.fit import Settings
-from beex_train.pack import HEADER, ENTRY, PackFile, json_section, replace_sections
+from beex_train.pack import HEADER, ENTRY, PackFile, json_section, with_sections
 from beex_train.pareto import picture
 from beex_train.report import measure
 from beex_train.results import load, over_seeds
@@ -57,7 +57,7 @@ def folder(tmp_path):
     own = made_report([80, 84, 86], notes=["rows left out: 3"])
     pack = (ROOT / "model_pack" / "golden" / "tiny_rectified.beex").read_bytes()
     metadata = {"metrics": own, "size": {"parameters": 50_000}}
-    (tmp_path / "packs" / "sentiment.beex").write_bytes(replace_sections(pack, {"metadata": json_section(metadata)}))
+    (tmp_path / "packs" / "sentiment.beex").write_bytes(with_sections(pack, {"metadata": json_section(metadata)}))
     reports = {
         "sentiment.seed1": own,
         "sentiment.seed2": made_report([80, 82, 84]),
@@ -112,7 +112,7 @@ def test_card_without_a_pack_claims_nothing(folder):
 def test_card_names_weak_labels_and_groups(folder):
     own = made_report([60, 70, 75], classes=3)
     pack = folder / "packs" / "sentiment.beex"
-    pack.write_bytes(replace_sections(pack.read_bytes(), {"metadata": json_section({"metrics": own})}))
+    pack.write_bytes(with_sections(pack.read_bytes(), {"metadata": json_section({"metrics": own})}))
     probed = bias.probe(lambda text: 0.9 if "Muslim" in text else 0.1, "bad")
     (folder / "reports" / "sentiment.bias.json").write_text(json.dumps(probed))
     write_cards(folder)

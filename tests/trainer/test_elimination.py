@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from beex_train.adaptive import by_exit, compare_rules
 from beex_train.cost import Cost
 from beex_train.elimination import attention_scores, depth_work, gamma_for, measure_profile, needed_share, token_counts
-from beex_train.exits import Exits, decide_all
+from beex_train.exits import Costs, Exits, decide_all
 from beex_train.export import export
 from beex_train.golden import TEXTS
 from beex_train.inputs import Inputs
 from beex_train.model import attention_mass, most_attended
 from beex_train.pack import ExitRule, PackFile, Policy
 from beex_train.passes import run
+from beex_train.restore import restore
 from beex_train.simulate import Simulator, decide
 from beex_train.speed import Measured, choose
 from beex_train.tokenizer import Encoder, train_vocabulary
@@ -52,6 +54,23 @@ def test_masks_are_real_removal_and_costs_the_engines(pooling, skip):
             assert readings[-1].work == pytest.approx(costs.work[-1, i])
             *_, end = simulator.walk(ids, policy=Policy(gamma=gamma, skip=skip))
             assert end.work == pytest.approx(costs.whole_work[i])
+
+
+@pytest.mark.parametrize("changes", [
+    {"slfn_form": "open", "activation_bits": 2, "skip_width": 5},
+    {"slfn_form": "rectified", "task": "multi", "pooling": "cls", "ngram_bits": 2},
+    {"slfn_form": "bounded", "exit_bits": 8, "inputs": 2, "embedding_bits": 2},
+])  # fmt: skip
+def test_a_restored_pack_is_the_network_that_was_exported(changes):
+    model, encoder, _ = encoded(**changes)
+    inputs = Inputs.encode(encoder, TEXTS, TEXTS[::-1] if "inputs" in changes else None, 32)
+    thresholds = [0.5] * 3 if "task" in changes else None
+    again = restore(PackFile(export(model, encoder, ["a", "b", "c"], {}, thresholds=thresholds)))
+    for gamma, skip in ((0.0, 1.0), (1.0, 0.3)):
+        (logits, costs), (others, other_costs) = run(model, inputs, gamma, skip), run(again, inputs, gamma, skip)
+        # A value that lies on a quantizer's edge may round the other way; it is rare.
+        assert (np.abs(logits - others).max((0, 2)) < 1e-3).sum() >= len(inputs) - 1
+        assert np.array_equal(costs.work, other_costs.work)
 
 
 def test_a_profile_that_keeps_all_changes_nothing():
@@ -154,3 +173,21 @@ def test_curve_is_a_front_and_names_keep_their_promise():
     # 0.7 is as accurate as the whole network, but less sure of it.
     assert [p.name for p in choose([whole, point(0.1, 0.89, 0.4)])] == ["fast", "accurate"]
     assert [(p.work, p.name) for p in choose([whole, point(0.1, 0.91, 0.2)])] == [(0.1, "accurate")]
+
+
+def test_rules_are_compared_on_rows_that_did_not_choose_them():
+    random = np.random.default_rng(4)
+    targets = np.eye(2)[random.integers(0, 2, 400)]
+    noise = random.normal(size=(4, 400, 2)) * np.array([2.0, 1.5, 1.0, 0.7])[:, None, None]
+    costs = Costs(np.ones((4, 400), bool), np.arange(1.0, 5)[:, None].repeat(400, 1), np.full(400, 4.0), np.full(400, 4.0))
+    exits = Exits(2 * targets + noise, [1.0] * 4, targets, None, costs=costs)
+    found = compare_rules(exits)
+    assert set(found) == {"fractional, plain", "entropy", "patience", "probability", "fractional, guarded"}
+    for points in found.values():
+        for point in points:
+            assert np.isnan(point["accuracy"]) or 0.6 < point["accuracy"] < 1
+    entropy = {point["most_work"]: point for point in found["entropy"]}
+    assert entropy[0.75]["accuracy"] >= entropy[0.5]["accuracy"] > 0.6 and entropy[0.5]["work"] < 0.55
+    depth = by_exit(exits)
+    assert depth["best_exit_of_each_row"] >= max(depth["accuracy"])
+    assert depth["overthinking"] == pytest.approx((exits.right[:3].any(0) & ~exits.right[3]).mean())

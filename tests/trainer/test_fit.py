@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from beex_train import train as train_module
@@ -31,6 +32,28 @@ def test_fit_learns_and_exports(train_file, dev_file, tmp_path, capsys):
     capsys.readouterr()
     assert main(["eval", str(out), str(dev_file)]) == 0
     assert "exits on" in capsys.readouterr().out
+
+    # Speed: the curve was measured on the held-out rows, with elimination, and is measured there again without training.
+    assert len(pack.profile) == pack.config["blocks"] and len(pack.curve) >= 1
+    assert {point.name for point in pack.curve} >= {"accurate"}
+    assert [speed["name"] for speed in result["dev"]["speeds"]] == [point.name for point in pack.curve if point.name]
+    tuned = tmp_path / "tuned.beex"
+    assert main(["tune", str(out), str(train_file), "--held-out", "--out", str(tuned)]) == 0
+    assert "on 40 rows" in capsys.readouterr().out
+    again = PackFile.open(tuned)
+    assert [point.accuracy for point in again.curve] == pytest.approx([point.accuracy for point in pack.curve], abs=0.03)
+    assert np.array_equal(again.profile, pack.profile)
+
+    assert main(["tune", str(out), str(dev_file), "--speedup", "1.2"]) == 0
+    assert re.match(r"gamma [\d.]+: all blocks take 8\d\.\d % of the dense work", capsys.readouterr().out)
+    found = tmp_path / "adaptive.json"
+    assert main(["adaptive", str(out), str(dev_file), "--out", str(found)]) == 0
+    assert "### Elimination" in capsys.readouterr().out
+    found = json.loads(found.read_text())
+    assert found["exits"]["accuracy"] == pytest.approx(result["dev"]["accuracy_by_exit"], abs=0.02)
+    assert all(abs(e["work"] - 1 / e["speedup"]) < 0.15 or e["gamma"] == 16 for e in found["elimination"])
+    assert main(["tune", str(ROOT / "model_pack" / "golden" / "tiny_features.beex"), str(dev_file)]) == 1
+    assert "has no classes" in capsys.readouterr().err
 
 
 def test_killed_run_resumes_to_the_same_pack(train_file, dev_file, tmp_path, monkeypatch):

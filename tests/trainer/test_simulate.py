@@ -5,7 +5,7 @@ import pytest
 
 from beex_train import ngrams, simulate
 from beex_train.golden import TEXTS, write_golden
-from beex_train.pack import ExitRule, PackFile, replace_sections, unpack_few_bits
+from beex_train.pack import ExitRule, PackFile, with_sections, unpack_few_bits
 from beex_train.simulate import Simulator
 from beex_train.tokenizer import Encoder, train_vocabulary
 from conftest import ROOT
@@ -94,7 +94,7 @@ def test_committed_golden_vectors_are_those_of_the_simulation(name, tmp_path):
 def golden(name: str, **changes: np.ndarray) -> Simulator:
     """A tiny pack, with other bytes in some sections ("." of a name as "_")."""
     data = (ROOT / "model_pack" / "golden" / f"{name}.beex").read_bytes()
-    return Simulator(PackFile(replace_sections(data, {key.replace("_", ".", 1): value.tobytes() for key, value in changes.items()})))
+    return Simulator(PackFile(with_sections(data, {key.replace("_", ".", 1): value.tobytes() for key, value in changes.items()})))
 
 
 def first_exit(simulator: Simulator, ids: list[int]) -> np.ndarray:
