@@ -18,6 +18,7 @@ Modules, from the bottom up; none imports a later one:
     simulate   the engine's arithmetic in NumPy, bit for bit, on a pack
     sizes      bytes of a pack, by part and beside its float twin
     exits      calibration, thresholds, exit rules
+    contrast   cross-layer contrastive learning
     inputs     encoded rows in batches
     elimination  how many tokens go on after each block: learnt, and tuned without training
     passes     the network on encoded rows under a setting, with its work

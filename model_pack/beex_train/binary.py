@@ -35,7 +35,13 @@ def clipped_sign(x: Tensor) -> Tensor:
     return surrogate + (sign(x) - surrogate).detach()
 
 
-SURROGATES = {"second-order": second_order_sign, "straight-through": clipped_sign}
+def tanh_sign(x: Tensor) -> Tensor:
+    """sign(x) forward; backward the derivative of tanh(2x), for comparison: as steep at 0 as the second-order surrogate."""
+    surrogate = (2 * x).tanh()
+    return surrogate + (sign(x) - surrogate).detach()
+
+
+SURROGATES = {"second-order": second_order_sign, "straight-through": clipped_sign, "tanh": tanh_sign}
 
 
 class Quantizer(nn.Module):
@@ -88,16 +94,19 @@ class BinaryLinear(nn.Module):
 
     dL/dW = scale * dL/dWb * S(W) with S the surrogate's derivative: with the second-order surrogate the gradient depends on the size of
     the latent weight, not only on its sign ("magnitude-aware"). Latent weights start uniform in [-0.5, 0.5], where the parabola
-    bends, and `clamp_latent` keeps them in [-1, 1].
+    bends, and `clamp_latent` keeps them in [-1, 1]. Without `magnitude_aware` the scale is left out of that gradient, for comparison.
     """
 
-    def __init__(self, inputs: int, outputs: int, bits: int, signed: bool = True, surrogate: str = "second-order", binary: bool = True):
+    def __init__(
+        self, inputs: int, outputs: int, bits: int, signed: bool = True, surrogate: str = "second-order", magnitude_aware: bool = True,
+        binary: bool = True,
+    ):  # fmt: skip
         super().__init__()
         self.weight = nn.Parameter(torch.empty(outputs, inputs).uniform_(-0.5, 0.5))
         self.scale = nn.Parameter(torch.full((outputs,), 1 / math.sqrt(inputs)))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.quantize = Quantizer(bits, inputs, signed)
-        self.surrogate = SURROGATES[surrogate]
+        self.surrogate, self.magnitude_aware = SURROGATES[surrogate], magnitude_aware
         self.binary = binary
         if not binary:  # the float twin: the same spread of outputs at the start
             nn.init.normal_(self.weight, std=1.0)
@@ -105,6 +114,9 @@ class BinaryLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight = self.surrogate(self.weight) if self.binary else self.weight
         u, factor = self.quantize(x)
+        if self.binary and not self.magnitude_aware and weight.requires_grad:
+            size = (self.scale * factor).detach().abs().clamp_min(1e-6)[:, None]
+            weight.register_hook(lambda gradient: gradient / size)
         return torch.nn.functional.linear(u, weight) * (self.scale * factor) + self.bias
 
     @torch.no_grad()

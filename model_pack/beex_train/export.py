@@ -87,6 +87,8 @@ def export(
     config = model.config
     if not config.binary or config.activation_bits > 4:
         raise ValueError("a float twin cannot be exported; train with binary weights")
+    if config.slfn_form not in SLFN_FORMS:
+        raise ValueError(f"no pack holds the SLFN form {config.slfn_form!r}, which is for comparison only")
     writer = PackWriter()
     temperatures = np.asarray(temperatures if temperatures is not None else [1.0] * len(model.exits), np.float64)
     features = (model.profile is not None) * ELIMINATION + (temperatures.ndim == 2) * CLASS_TEMPERATURES

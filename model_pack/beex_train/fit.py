@@ -20,7 +20,7 @@ from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, table_shape
 from .model import Classifier, ModelConfig
-from .pack import CurvePoint, ExitRule, PackFile
+from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import merge_windows, run
 from .simulate import Simulator
 from .sizes import sizes
@@ -28,6 +28,7 @@ from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
+SKIP_WIDTH = 16  # of the skip gates' hidden layer
 MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 CHECKED_ROWS = 64  # dev rows on which the pack's simulation is compared with the trained network
 
@@ -57,6 +58,12 @@ class Settings:
     hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
     elimination: float = 0.5  # share of the rows that learn with fewer tokens, in later steps
+    skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0: no gates
+    contrast: float = 0.0  # weight of cross-layer contrast
+    head_rounds: float = 0.0  # of a second stage in which the exits alone learn
+    last_exit_only: bool = False  # no soft routing: the last exit's loss alone trains the network
+    surrogate: str = "second-order"  # or straight-through, tanh: the sign's gradient
+    magnitude_aware: bool = True  # the size of a row of weights in its gradient
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
@@ -70,7 +77,6 @@ class Settings:
     vocabulary_size: int = 8192
     keep_case: bool = False  # and accents
     embedding_bits: int = 4
-    surrogate: str = "second-order"
     teacher_embeddings: str = ""  # package or folder whose word vectors start the embeddings
 
     def load_base(self) -> Base | None:
@@ -83,7 +89,8 @@ class Settings:
         """The network that these settings describe, for the `data`'s classes, task, inputs and vocabulary."""
         if base is not None:
             bits = self.activation_bits or base.config.activation_bits
-            config = base.encoder_config(self.blocks, dropout=self.dropout, activation_bits=bits, **data)
+            same = {key: getattr(self, key) for key in ("dropout", "surrogate", "magnitude_aware")}
+            config = base.encoder_config(self.blocks, activation_bits=bits, **same, **data)
         else:
             own = {k: v for k, v in asdict(self).items() if k in ModelConfig.__dataclass_fields__ and k not in data}
             config = ModelConfig(**{**own, "blocks": self.blocks or 3, "activation_bits": self.activation_bits or 4}, **data)
@@ -113,7 +120,7 @@ class Prepared:
 class Fitted:
     """The outcome of `fit`."""
 
-    pack: bytes | None  # None for a float twin
+    pack: bytes | None  # None for a float twin, and for forms that are for comparison only
     report: dict[str, Any]
 
 
@@ -159,6 +166,8 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     if settings.ngrams:
         buckets, bits = table_shape(len(names), multi, settings.ngram_bytes, sum(map(len, inputs.ids)))
         data |= {"ngram_buckets": buckets, "ngram_bits": bits, "ngram_longest": settings.ngram_longest}
+    if settings.skip_budget:
+        data["skip_width"] = SKIP_WIDTH
     config = settings.model(base, **data)
     config.check()
     if settings.ngrams:
@@ -203,7 +212,7 @@ def plan_of(prepared: Prepared) -> Plan:
         learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
-        elimination=settings.elimination,
+        **{key: getattr(settings, key) for key in ("elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},
     )
 
 
@@ -258,8 +267,8 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         out["dev"], right = measure(dev_logits, calibration, prepared.dev, names)
         out["dev"]["speeds"] = measure_speeds(model, curve, calibration, prepared.dev)
         compare_with_linear(prepared.table, prepared.dev_table, out["dev"], right)
-    if settings.float_twin:
-        return Fitted(None, out)
+    if settings.float_twin or model.config.slfn_form not in SLFN_FORMS:
+        return Fitted(None, out)  # no pack holds it
 
     def packed() -> bytes:
         return export(

@@ -49,6 +49,7 @@ class ModelConfig:
     exit_bits: int = 32  # of the exits' weights; or 8
     skip_width: int = 0  # of the skip gates' hidden layer; 0 for no gates
     surrogate: str = "second-order"
+    magnitude_aware: bool = True
     binary: bool = True
     dropout: float = 0.1
 
@@ -56,6 +57,11 @@ class ModelConfig:
     def ngram_columns(self) -> int:
         """Columns of the n-gram rows: the first of several exclusive classes needs none, as a common shift changes no probability."""
         return self.classes - (self.task == "single")
+
+    @property
+    def linear_options(self) -> dict[str, Any]:
+        """What all binary linear layers have in common."""
+        return {"surrogate": self.surrogate, "magnitude_aware": self.magnitude_aware, "binary": self.binary}
 
     def float_twin(self) -> "ModelConfig":
         """The same network with float weights and activations."""
@@ -71,7 +77,7 @@ class ModelConfig:
             "max_tokens must be 8 to 1024": 8 <= self.max_tokens <= 1024,
             "activation_bits must be 1, 2, 4 (or 32 without export)": self.activation_bits in (1, 2, 4, 32),
             "embedding_bits and position_bits must be 1, 2, 4 or 8": {self.embedding_bits, self.position_bits} <= {1, 2, 4, 8, 32},
-            "slfn_form must be open, bounded or rectified": self.slfn_form in SLFN_FORMS,
+            "slfn_form must be open, bounded, rectified (or plain without export)": self.slfn_form in (*SLFN_FORMS, "plain"),
             "task must be single, multi or features": self.task in TASKS,
             "a pack of features has no classes and no n-grams": self.task != "features" or self.classes == self.ngram_buckets == 0,
             "ngram_buckets must be 0 or a power of two, 256 to 1,048,576": self.ngram_buckets in (0, *(2**k for k in range(8, 21))),
@@ -113,7 +119,7 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig):
         super().__init__()
         d, bits = config.hidden_size, config.activation_bits
-        options = {"surrogate": config.surrogate, "binary": config.binary}
+        options = config.linear_options
         self.heads = config.heads
         self.qkv = BinaryLinear(d, 3 * d, bits, **options)
         self.query, self.key = Quantizer(bits, None), Quantizer(bits, None)
@@ -149,14 +155,17 @@ class SLFN(nn.Module):
     bounded:    sigmoid(Wg a) * (W2f tanh(W1f a))
     rectified:  sigmoid(Wg a) * (W2f relu(W1f a)), where the quantizer of non-negative values is the relu. It can start from a
                 feed-forward layer: see `start_from`.
+    plain:      W2 relu(W1 a), an ordinary feed-forward net of as many weights as the bounded form; for comparison, no pack holds it.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         d, f, bits = config.hidden_size, config.slfn_size, config.activation_bits
-        options = {"surrogate": config.surrogate, "binary": config.binary}
-        self.open, self.rectified = config.slfn_form == "open", config.slfn_form == "rectified"
-        self.gate_rows = f if self.open else d
+        options = config.linear_options
+        self.open, self.plain = config.slfn_form == "open", config.slfn_form == "plain"
+        self.rectified = self.plain or config.slfn_form == "rectified"
+        f += d // 2 if self.plain else 0
+        self.gate_rows = 0 if self.plain else f if self.open else d
         self.hidden = BinaryLinear(d, self.gate_rows + f, bits, **options)
         self.gate = BinaryLinear(f, d, bits, signed=False, **options) if self.open else None
         self.content = BinaryLinear(f, d, bits, signed=not self.rectified, **options)
@@ -168,6 +177,8 @@ class SLFN(nn.Module):
         hidden = self.hidden(a)
         gate, content = hidden[..., : self.gate_rows].sigmoid(), hidden[..., self.gate_rows :]
         content = self.content(content if self.rectified else content.tanh())
+        if self.plain:
+            return content
         return (self.gate(gate) if self.open else gate) * content
 
 
@@ -272,6 +283,7 @@ class Classifier(nn.Module):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         self.gates = nn.ModuleList(SkipGate(config) for _ in range(config.blocks if config.skip_width else 0))
+        self.contrast: nn.Module | None = None  # in training only; see contrast.py
         self.profile: Sequence[float] | None = None  # of elimination, one share a block; see elimination.py
 
     def pool(self, h: Tensor, mask: Tensor) -> Tensor:
@@ -372,13 +384,14 @@ def parameter_groups(model: Classifier, learning_rate: float) -> list[dict[str, 
 def soft_routing_loss(logits: Tensor, target: Tensor, weights: Tensor | None = None, multi: bool = False) -> Tensor:
     """L = sum_i w_i CE(z_i, target) / sum_i w_i over the exits (BEExformer's soft-routing loss; w_i = 1 by default).
 
-    logits (exits, batch, classes), target probabilities (batch, classes). With `multi` every label has a cross-entropy of its own, and
-    they are added up.
+    logits (exits, batch, classes), target probabilities (batch, classes), weights (exits,) or (exits, batch). With `multi` every label has
+    a cross-entropy of its own, and they are added up.
     """
     if multi:
-        losses = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none").sum(-1).mean(-1)
+        losses = F.binary_cross_entropy_with_logits(logits, target.expand_as(logits), reduction="none").sum(-1)
     else:
-        losses = -(target * logits.log_softmax(-1)).sum(-1).mean(-1)
+        losses = -(target * logits.log_softmax(-1)).sum(-1)
     if weights is None:
         return losses.mean()
+    weights = weights.reshape(len(weights), -1).expand_as(losses)
     return (losses * weights).sum() / weights.sum()

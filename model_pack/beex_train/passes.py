@@ -71,6 +71,6 @@ def merge_windows(each: np.ndarray, inputs: Inputs, rows: int, multi: bool) -> n
     return logits
 
 
-def all_logits(model: Classifier, inputs: Inputs, rows: int) -> np.ndarray:
-    """Logits (exits, rows, classes) of the whole network. Those of a row with several windows are the logits of their mean probabilities."""
-    return merge_windows(run(model, inputs)[0], inputs, rows, model.config.task == "multi")
+def all_logits(model: Classifier, inputs: Inputs, rows: int, skip: float = 1.0) -> np.ndarray:
+    """Logits (exits, rows, classes) of all tokens. Those of a row with several windows are the logits of their mean probabilities."""
+    return merge_windows(run(model, inputs, skip=skip)[0], inputs, rows, model.config.task == "multi")

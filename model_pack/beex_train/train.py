@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from .data import DataError
+from .contrast import Contrast, exit_contrast
 from .devices import add_up_gradients, matrix_precision, rank_and_world
 from .elimination import measure_profile, token_counts
 from .inputs import Inputs
@@ -23,6 +24,8 @@ from .report import decide, right_rows
 SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
 # Elimination starts after this share of the steps and reaches LARGEST_GAMMA after twice as many.
 ELIMINATION_FROM, LARGEST_GAMMA = 1 / 3, 2.0
+# Gates mix softly after the first share of the steps, and are hard after the second; until then the budget falls from 1 to its aim.
+GATES_FROM, HARD_FROM, BUDGET_WEIGHT, SKIP_ABOVE, SOFT = 1 / 3, 2 / 3, 10.0, 0.5, 2.0
 # A run's length: about five minutes on two cores, but every row once, and none more often than helps.
 TOKENS, FEWEST_ROUNDS, MOST_ROUNDS = 700_000, 1.0, 15.0
 
@@ -37,6 +40,10 @@ class Plan:
     token_dropout: float
     seed: int
     elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps
+    skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0 without gates
+    contrast: float = 0.0  # weight of cross-layer contrast
+    head_rounds: float = 0.0  # of the second stage: all else frozen, the exits learn on
+    last_exit_only: bool = False  # no soft routing
 
 
 @dataclass
@@ -78,9 +85,14 @@ def dev_accuracy(model: Classifier, dev: Rows) -> str:
 
 
 def loss_on(model: Classifier, rows: Rows) -> float:
-    """Mean cross-entropy over the exits after the blocks."""
-    logits = torch.from_numpy(all_logits(model, rows.inputs, len(rows.targets)))
+    """Mean cross-entropy over the exits after the blocks, with what gates there are."""
+    logits = torch.from_numpy(all_logits(model, rows.inputs, len(rows.targets), SKIP_ABOVE))
     return soft_routing_loss(logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
+
+
+def budget_loss(gates: list[torch.Tensor], budget: float) -> torch.Tensor:
+    """(share of the blocks that run - budget)^2, from what the gates of every block said, (batch,)."""
+    return ((1 - torch.stack(gates)).mean() - budget) ** 2
 
 
 def train(
@@ -100,6 +112,8 @@ def train(
     inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
     linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
     kept = torch.tensor(special_ids, device=device)
+    if plan.contrast:
+        model.contrast = Contrast(model.config.hidden_size).to(device)
     first_round = inputs.batches(plan.batch_tokens, plan.seed)
     total = max(1, round(plan.rounds * len(first_round)))
     optimizer = torch.optim.AdamW(parameter_groups(model, plan.learning_rate), betas=(0.9, 0.98), fused=True)
@@ -145,7 +159,8 @@ def train(
             epoch += 1
 
     # Not the exits: without them networks for other classes share what was compiled.
-    states = torch.compile(model.states, dynamic=True) if compile else model.states
+    walk = torch.compile(model.walk, dynamic=True) if compile else model.walk
+    weights = torch.eye(len(model.exits), device=device)[-1] if plan.last_exit_only else None
     progress, running, dev_text = Progress(total, step), 0.0, "…"
     saved = evaluated = time.monotonic()
     for group in steps():
@@ -162,10 +177,16 @@ def train(
                 ids = ids.masked_fill(drop, unknown_id)
             prior = None if linear is None else linear[part]
             fewer = _kept_tokens(model, plan.elimination, step / total, mask) if eliminates else None
+            skip = None if not plan.skip_budget or step < GATES_FROM * total else SOFT if step < HARD_FROM * total else SKIP_ABOVE
             with matrix_precision(device):
-                each = states(ids, mask, segments, fewer)
-            logits = model.read_exits(each, mask, prior)
-            loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in part]], multi=multi)
+                states, gates = walk(ids, mask, segments, fewer, skip)
+            logits = model.read_exits(states, mask, prior)
+            loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in part]], weights, multi)
+            if gates:
+                tightened = min(1.0, (step / total - GATES_FROM) / (HARD_FROM - GATES_FROM))
+                loss = loss + BUDGET_WEIGHT * budget_loss(gates, 1 - (1 - plan.skip_budget) * tightened)
+            if plan.contrast:
+                loss = (1 - plan.contrast) * loss + plan.contrast * model.contrast(states, mask)
             (loss * (len(part) / len(group))).backward()
             running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
         add_up_gradients(model)
@@ -174,7 +195,9 @@ def train(
         schedule.step()
         model.clamp_latent()
         step += 1
-        if len(held_out.targets) and (step == total or step % len(first_round) == 0):
+        # Gates that are not hard yet are no choice.
+        ready = not plan.skip_budget or step >= HARD_FROM * total
+        if len(held_out.targets) and ready and (step == total or step % len(first_round) == 0):
             if (held_loss := loss_on(model, held_out)) < best_loss:
                 best, best_loss = {name: value.clone() for name, value in model.state_dict().items()}, held_loss
         now = time.monotonic()
@@ -189,9 +212,42 @@ def train(
     save()
     if best is not None:
         model.load_state_dict(best)
+    model.contrast = None  # of no more use
+    if plan.head_rounds:
+        train_heads(model, plan, rows)
     model.profile = measure_profile(model, inputs)
     if rank == 0:
         progress.show(step, running, dev_text, force=True)
+
+
+def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:
+    """SmartBERT's second stage: the exits alone learn on, on states that stay as they are, those of skipped blocks left out.
+
+    Every process does all of it, and comes to the same weights.
+    """
+    paired, device, multi = model.config.inputs == 2, model.embeddings.token.device, model.config.task == "multi"
+    inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
+    linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
+    optimizer = torch.optim.AdamW(model.exits.parameters(), lr=plan.learning_rate, weight_decay=0.0)
+    groups = [group for k in range(math.ceil(plan.head_rounds)) for group in inputs.batches(plan.batch_tokens, plan.seed + 7919 + k)]
+    groups = groups[: max(1, round(len(groups) * plan.head_rounds / math.ceil(plan.head_rounds)))]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(groups))
+    model.eval()
+    for group in groups:
+        ids, mask, segments = inputs.tensors(group, paired, device)
+        with torch.no_grad():
+            states, gates = model.walk(ids, mask, segments, skip=SKIP_ABOVE if len(model.gates) else None)
+            ran = torch.ones(len(model.exits), len(group), device=device)
+            if gates:
+                ran[1:] = 1 - torch.stack(gates)
+        logits = model.read_exits(states, mask, None if linear is None else linear[group])
+        loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in group]], ran, multi)
+        if plan.contrast:
+            loss = (1 - plan.contrast) * loss + plan.contrast * exit_contrast(logits)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
 
 
 def _kept_tokens(model: Classifier, share: float, done: float, mask: torch.Tensor) -> torch.Tensor:
