@@ -19,7 +19,6 @@ from .inputs import Inputs
 from .model import Classifier
 from .pack import TASKS, ExitRule, PackError, PackFile, Policy
 from .passes import run
-from .report import calibration_error
 from .restore import restore
 from .results import percent, table
 from .speed import SKIPS, measure, quality
@@ -99,21 +98,11 @@ def by_exit(exits: Exits) -> dict[str, Any]:
     first_right = exits.right[:-1].any(0)
     return {
         "accuracy": [float(a) for a in exits.right.mean(-1)],
-        "calibration_error": calibration_errors(exits),
+        "calibration_error": exits.calibration_errors(),
         "overthinking": float((first_right & ~exits.right[-1]).mean()),  # right at an earlier exit, wrong at the last
         "only_last": float((exits.right[-1] & ~first_right).mean()),
         "best_exit_of_each_row": float(exits.right.any(0).mean()),  # an upper bound for any rule
     }
-
-
-def calibration_errors(exits: Exits) -> list[float]:
-    """Expected calibration error of every exit: of the winning label, or of all labels of a multi-label task."""
-    out = []
-    for p, right in zip(exits.probabilities, exits.right):
-        p = exits.merge(p)
-        claimed, happened = (p.max(-1), right) if exits.thresholds is None else (p.ravel(), (exits.targets > 0).ravel())
-        out.append(calibration_error(claimed, happened))
-    return out
 
 
 def compare_rules(exits: Exits) -> dict[str, list[dict[str, float]]]:

@@ -77,6 +77,7 @@ def _print_report(made: dict[str, Any]) -> None:
     if dev := made.get("dev"):
         print(report.text(dev) + "\n")
         print("accuracy by exit    " + "  ".join(f"{100 * a:.2f}" for a in dev["accuracy_by_exit"]) + " %")
+        print("calibration error   " + "  ".join(f"{100 * e:.2f}" for e in dev["calibration_error_by_exit"]) + " % by exit")
         print(f"exits on            {_interval(dev['accuracy_with_exits'], dev['rows'])}, mean depth {100 * dev['mean_depth']:.1f} %")
         print(f"rows by exit        {dev['rows_by_exit']}")
     print(f"exit rule           {made['exit_rule']}")

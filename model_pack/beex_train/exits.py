@@ -11,10 +11,13 @@ from itertools import product
 from typing import Sequence
 
 import numpy as np
+from scipy.optimize import minimize
 
 from .pack import ExitRule
+from .report import calibration_error, right_rows
 from .report import decide as decide_labels
-from .report import right_rows
+
+CLASS_SPREAD = 0.2  # of the logarithms of the classes' temperatures, a priori
 
 
 def log_softmax(z: np.ndarray) -> np.ndarray:
@@ -36,16 +39,59 @@ def entropy(p: np.ndarray, multi: bool) -> np.ndarray:
     return np.maximum(0.0, plogp(p).sum(-1) / math.log(p.shape[-1]))
 
 
+def cross_entropy(z: np.ndarray, targets: np.ndarray, multi: bool) -> float:
+    """Mean over the rows, from logits (rows, classes); over the labels too in a multi-label task."""
+    if multi:
+        return float((np.logaddexp(0, z) - targets * z).mean())
+    return float(-(targets * log_softmax(z)).sum(-1).mean())
+
+
 def fit_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> list[float]:
     """One temperature per exit, of least negative log likelihood on held-out rows (temperature scaling, Guo et al. 2017)."""
     grid = np.exp(np.linspace(math.log(0.25), math.log(8.0), 141))
+    return [float(grid[np.argmin([cross_entropy(z / t, targets, multi) for t in grid])]) for z in logits]
 
-    def loss(z: np.ndarray) -> float:
-        if multi:
-            return float((np.logaddexp(0, z) - targets * z).mean())
-        return float(-(targets * log_softmax(z)).sum(-1).mean())
 
-    return [float(grid[np.argmin([loss(z / t) for t in grid])]) for z in logits]
+def fit_class_temperatures(z: np.ndarray, targets: np.ndarray, shared: float, multi: bool) -> np.ndarray:
+    """A temperature per class, (classes,), for the logits (rows, classes) of one exit: of least cross-entropy, with a penalty that pulls
+    their logarithms to the shared one's as a normal prior of deviation CLASS_SPREAD does, so that rare classes keep it."""
+    scale = z.shape[1] if multi else 1
+
+    def objective(u: np.ndarray) -> tuple[float, np.ndarray]:
+        y = z / (shared * np.exp(u))
+        slope = -((probabilities(y, multi) - targets) * y).sum(0) / (len(z) * scale)
+        prior = len(z) * scale * CLASS_SPREAD**2
+        return cross_entropy(y, targets, multi) + (u @ u) / (2 * prior), slope + u / prior
+
+    found = minimize(objective, np.zeros(z.shape[1]), jac=True, method="L-BFGS-B", bounds=[(-1.5, 1.5)] * z.shape[1])
+    return shared * np.exp(found.x)
+
+
+def choose_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> np.ndarray:
+    """Temperatures of every exit, (exits,), or (exits, classes) where those of the classes are better on rows that they were not fitted on:
+    in cross-entropy and in calibration error, at every exit."""
+    shared = fit_temperatures(logits, targets, multi)
+    fold = np.arange(len(targets)) % 2
+    better = True
+    for z in logits:
+        ours, theirs = np.zeros_like(z, np.float64), np.zeros_like(z, np.float64)
+        for k in (0, 1):
+            fitted, left = fold != k, fold == k
+            t = fit_temperatures(z[None, fitted], targets[fitted], multi)[0]
+            ours[left] = z[left] / fit_class_temperatures(z[fitted], targets[fitted], t, multi)
+            theirs[left] = z[left] / t
+        measures = [(cross_entropy(y, targets, multi), claimed_error(probabilities(y, multi), targets, multi)) for y in (ours, theirs)]
+        better = better and measures[0][0] < measures[1][0] and measures[0][1] < measures[1][1]
+    if not better:
+        return np.array(shared)
+    return np.stack([fit_class_temperatures(z, targets, t, multi) for z, t in zip(logits, shared)])
+
+
+def claimed_error(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
+    """Expected calibration error of probabilities (rows, classes): of the winning label, or of all labels of a multi-label task."""
+    if multi:
+        return calibration_error(p.ravel(), (targets > 0).ravel())
+    return calibration_error(p.max(-1), right_rows(decide_labels(p), targets))
 
 
 def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
@@ -160,6 +206,10 @@ class Exits:
         total = np.zeros((len(self.targets), p.shape[-1]))
         np.add.at(total, self.row, p)
         return total / np.bincount(self.row, minlength=len(self.targets))[:, None]
+
+    def calibration_errors(self) -> list[float]:
+        """Expected calibration error of every exit."""
+        return [claimed_error(self.merge(p), self.targets, self.thresholds is not None) for p in self.probabilities]
 
     def route(self, rule: ExitRule) -> Routing:
         """Apply `rule` to every row."""

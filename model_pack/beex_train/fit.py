@@ -257,7 +257,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
         "linear_penalty": prepared.linear.penalty if prepared.linear else None,
-        "temperatures": [round(t, 4) for t in calibration.temperatures], "thresholds": calibration.thresholds,
+        "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "profile": model.profile,
         "curve": [point.describe() for point in curve],
     }  # fmt: skip
@@ -288,7 +288,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
 class Calibration:
     """What is chosen on held-out rows."""
 
-    temperatures: list[float]
+    temperatures: np.ndarray  # (exits,) or (exits, classes)
     thresholds: list[float] | None  # of a multi-label task
     rule: ExitRule
 
@@ -298,9 +298,9 @@ def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> 
     block runs."""
     targets = held.targets
     if not len(targets):
-        return Calibration([1.0] * len(logits), [0.5] * logits.shape[-1] if multi else None, ExitRule())
+        return Calibration(np.ones(len(logits)), [0.5] * logits.shape[-1] if multi else None, ExitRule())
     merged = merge_windows(logits, held.inputs, len(targets), multi)
-    temperatures = exits.fit_temperatures(merged, targets, multi)
+    temperatures = exits.choose_temperatures(merged, targets, multi)
     thresholds = exits.fit_thresholds(exits.probabilities(merged[-1] / temperatures[-1], True), targets) if multi else None
     rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs.row).choose_rule(most_work)
     return Calibration(temperatures, thresholds, rule)
@@ -331,6 +331,7 @@ def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequ
     out = {
         **report.measure(whole.answers, dev.targets, names, calibration.thresholds),
         "accuracy_by_exit": [float(a) for a in ready.right.mean(-1)],
+        "calibration_error_by_exit": ready.calibration_errors(),
         "accuracy_with_exits": routed.accuracy,
         "mean_depth": routed.depth(ready.last),
         "rows_by_exit": np.bincount(routed.deepest, minlength=ready.last + 1).tolist(),
