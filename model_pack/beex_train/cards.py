@@ -112,6 +112,8 @@ def card(result: Result) -> str:
     parts.append(f"## Measured\n\n{_rows_measured(own)}\n\n{_measures(result)}")
     if own:
         parts.append(_exits(result.own))
+        if curve := speed_table(result.own):
+            parts.append(curve)
         if "verdict" in own:
             parts.append(textwrap.fill(f"Is it worth its bytes? {_capital(own['verdict']['sentence'])}.", WIDTH))
         if weak := _weak_labels(own):
@@ -185,6 +187,28 @@ def _exits(own: Report) -> str:
         f"Accuracy at exit 0, 1, …: {by_exit} %. Rows that stop there: {', '.join(f'{n:,}' for n in own['dev']['rows_by_exit'])}.\n"
         f"Exit rule ([FORMAT.md](../FORMAT.md)): {rule['kind']}, threshold {rule['threshold']:g}, "
         f"certain {rule['certain']:g}, uncertain {rule['uncertain']:g}."
+    )
+
+
+def speed_table(own: Report) -> str:
+    """The speed curve; nothing for a report without one."""
+    if not (points := own.get("curve")):
+        return ""
+    on_dev = {speed["name"]: speed for speed in own["dev"].get("speeds", [])}
+
+    def line(point: dict[str, Any]) -> list[str]:
+        dev_rows = on_dev.get(point["name"], {}) if point["name"] else {}
+        name = f"**{point['name']}**" if point["name"] else ""
+        return [
+            name, percent(point["work"], 1), percent(point["accuracy"], 1), percent(dev_rows.get("work"), 1), percent(dev_rows.get("accuracy"), 1),
+            f"{point['gamma']:g}", f"{point['skip']:g}" if point["skip"] < 1 else DASH,
+        ]  # fmt: skip
+
+    header = ["speed", "work", "accuracy", "work, dev rows", "accuracy, dev rows", "gamma", "skip above"]
+    measure = "micro-F1" if own["dev"].get("multi_label") else "accuracy"
+    return (
+        f"Speed settings, chosen on held-out training rows: work as a share of the dense cost, and {measure}, in percent. Gamma is that of\n"
+        f"elimination ([FORMAT.md](../FORMAT.md)).\n\n{table(header, [line(point) for point in points])}"
     )
 
 

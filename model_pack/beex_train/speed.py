@@ -81,10 +81,10 @@ def choose(measured: Sequence[Measured]) -> list[CurvePoint]:
         if point.loss < least or point is whole:
             kept.append(point)
             least = min(least, point.loss)
-    # Of equal accuracy the cheapest, which comes first.
+    # Of equal accuracy, as a pack holds it, the cheapest, which comes first.
     front: list[Measured] = []
     for point in kept:
-        if not front or (point.work > front[-1].work and point.accuracy > front[-1].accuracy):
+        if not front or all(np.float32(a) > np.float32(b) for a, b in ((point.work, front[-1].work), (point.accuracy, front[-1].accuracy))):
             front.append(point)
     named = _names(front, whole)
     while len(front) > MOST_POINTS:  # the one that lies closest to its neighbours

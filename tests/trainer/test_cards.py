@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from beex_train import bias
-from beex_train.cards import pack_table, paper_table, publish, write_cards
+from beex_train.cards import pack_table, paper_table, publish, speed_table, write_cards
 from beex_train.data import DataError
 from beex_train.fit import Settings
-from beex_train.pack import HEADER, ENTRY, PackFile, json_section, with_sections
+from beex_train.pack import HEADER, ENTRY, CurvePoint, ExitRule, PackFile, Policy, json_section, with_sections
 from beex_train.pareto import picture
 from beex_train.report import measure
 from beex_train.results import load, over_seeds
@@ -299,3 +299,15 @@ def test_make_pack_refuses(checkout, arguments):
     done = subprocess.run(["scripts/make-pack", *arguments.split()], cwd=checkout, capture_output=True, text=True)
     assert done.returncode == 2 and done.stderr
     assert not (checkout / "model_pack" / "packs").exists()
+
+
+def test_card_shows_the_speed_curve_beside_the_dev_rows():
+    rule = ExitRule("fractional", 0.1, 0.2, 0.9)
+    points = [CurvePoint(0.123, 0.84, Policy(rule, 2.0), "fast"), CurvePoint(0.4, 0.85, Policy(rule, 1.0)), CurvePoint(1.0, 0.86, Policy(), "accurate")]
+    own = made_report([80, 84, 86], curve=[point.describe() for point in points])
+    own["dev"]["speeds"] = [{"name": "fast", "work": 0.131, "accuracy": 0.83}]
+    text = speed_table(own)
+    assert "| **fast** | 12.3 | 84.0 | 13.1 | 83.0 | 2 | – |" in text
+    assert "|  | 40.0 | 85.0 | – | – | 1 | – |" in text
+    assert "| **accurate** | 100.0 | 86.0 | – | – | 0 | – |" in text
+    assert speed_table(made_report([80, 84, 86])) == ""

@@ -36,7 +36,7 @@ def simulated(simulator: Simulator, text: str) -> str:
     return line + head + words(outcome.probabilities) + labels
 
 
-PACKS = [f"golden/tiny_{name}" for name in ("open", "rectified", "multilabel", "classes", "features")]
+PACKS = [f"golden/tiny_{name}" for name in ("open", "rectified", "multilabel", "classes", "features", "adaptive", "adaptive_multilabel")]
 PACKS += [f"packs/{name}" for name in ("sentiment", "intent", "emotions", "base")]
 
 
