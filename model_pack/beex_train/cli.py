@@ -131,7 +131,9 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _pretrain(arguments: argparse.Namespace) -> None:
-    options = Pretraining(teacher=arguments.teacher, base=arguments.base, tokens=arguments.tokens, seed=arguments.seed)
+    options = Pretraining(
+        teacher=arguments.teacher, base=arguments.base, embedding_bits=arguments.embedding_bits, tokens=arguments.tokens, seed=arguments.seed
+    )  # fmt: skip
     texts = read_corpus(arguments.texts, arguments.tables, options.seed)
     encoder = Encoder(Base.load(Path(options.base)).vocabulary if options.base else train_vocabulary(texts, options.vocabulary_size))
     out = Path(arguments.out)
@@ -275,6 +277,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--tables", nargs="*", default=[], help="labelled files, of which the texts are used")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a BERT encoder")
     command.add_argument("--base", default="", help="a base to go on from, instead of the teacher's layers")
+    command.add_argument("--embedding-bits", type=int, choices=(1, 2, 4, 8), default=Pretraining.embedding_bits, help="of word vectors")
     command.add_argument("--tokens", type=int, default=Pretraining.tokens, help="to train on")
     command.add_argument("--eager", action="store_true", help="do not compile the network")
     command.add_argument("--seed", type=int, default=1)

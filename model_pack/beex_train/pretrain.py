@@ -17,7 +17,7 @@ import math
 import random
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Iterator, Sequence
 
@@ -46,7 +46,7 @@ class Pretraining:
     base: str = ""  # a base to go on from, with a teacher of the same shape; "" starts from the teacher's layers
     layers: tuple[int, ...] = (0, 2, 5)  # of the teacher, one per block
     slfn_size: int = 896
-    embedding_bits: int = 2
+    embedding_bits: int = 2  # of a base to go on from too
     activation_bits: int = 4
     vocabulary_size: int = 7168
     max_tokens: int = 128
@@ -208,7 +208,9 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     torch.manual_seed(options.seed)
     teacher = Teacher(teacher_folder(options.teacher), 2).eval().requires_grad_(False)
     if options.base:
-        model = Base.load(Path(options.base)).model()
+        base = Base.load(Path(options.base))
+        base.config = replace(base.config, embedding_bits=options.embedding_bits)
+        model = base.model()
     else:
         model = Classifier(base_config(options, teacher.encoder.config, len(encoder.vocabulary)))
         start_from_teacher(model, teacher, encoder.vocabulary, options.layers)

@@ -77,6 +77,13 @@ def test_start_is_close_to_the_teacher_and_training_comes_closer(teacher_folder,
     assert after[-2] < 0.8 * before[-2] and after[-1] < before[-1]
 
 
+def test_goes_on_from_a_base_with_word_vectors_of_other_bits(teacher_folder, base_file, rows, tmp_path):
+    base = Base.load(base_file)
+    options = Pretraining(teacher=str(teacher_folder), base=str(base_file), layers=(0, 1), embedding_bits=1, max_tokens=32, tokens=1)
+    made, _ = pretrain([text for _, text in rows] * 3, Encoder(base.vocabulary), options, tmp_path / "x.checkpoint", compile=False)
+    assert base.config.embedding_bits == 4 and made.config.embedding_bits == 1
+
+
 def test_file_keeps_every_sign(base_file):
     base = Base.load(base_file)
     model = base.model()
