@@ -84,7 +84,7 @@ def _print_report(made: dict[str, Any]) -> None:
     if made["curve"]:
         print_curve(made["curve"])
     for speed in made.get("dev", {}).get("speeds", []):
-        print(f"{speed['name']:<20}{100 * speed['accuracy']:.2f} % of the dev rows at {100 * speed['work']:.1f} % of the work")
+        print(f"{speed['name']:<20}{100 * speed['accuracy']:.2f} % of {speed['rows']:,} dev rows at {100 * speed['work']:.1f} % of the work")
     if "export" in made:
         print(f"export = training   {made['export']}")
 
