@@ -34,7 +34,17 @@ class Measured:
     policy: Policy
     work: float  # share of the dense cost
     accuracy: float  # micro-F1 of a multi-label task
-    loss: float  # cross-entropy of the answers
+    losses: np.ndarray  # cross-entropy of each row's answer, (rows,)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return float(self.losses.mean())
+
+    def as_sure_as(self, other: "Measured") -> bool:
+        """Whether the mean cross-entropy is no more than a standard error of the difference above that of `other`, on the same rows."""
+        difference = self.losses - other.losses
+        return float(difference.mean()) <= float(difference.std()) / len(difference) ** 0.5
 
 
 def quality(routing: Routing, targets: np.ndarray, thresholds: Sequence[float] | None) -> float:
@@ -58,7 +68,7 @@ def measure(
         exits = Exits(logits, temperatures, targets, thresholds, inputs.row, costs)
         for i in places:
             routing = exits.route(policies[i].rule)
-            found[i] = Measured(policies[i], routing.work, quality(routing, targets, thresholds), exits.loss(routing.answers))
+            found[i] = Measured(policies[i], routing.work, quality(routing, targets, thresholds), exits.losses(routing.answers))
     return [found[i] for i in range(len(policies))]
 
 
@@ -96,11 +106,11 @@ def choose(measured: Sequence[Measured]) -> list[CurvePoint]:
 def _names(front: Sequence[Measured], whole: Measured) -> dict[int, str]:
     """Names by the id of their point: each is the cheapest that loses no more than the name allows and lies above the name before.
 
-    A front of one or two points has no room for all of them. *accurate* loses nothing in cross-entropy either, if there is such a point.
+    A front of one or two points has no room for all of them. *accurate* is as sure as the whole network too, if there is such a point.
     """
 
     def good(point: Measured, name: str) -> bool:
-        sure = name != "accurate" or point is front[-1] or point.loss <= whole.loss
+        sure = name != "accurate" or point is front[-1] or point.as_sure_as(whole)
         return sure and point.accuracy >= whole.accuracy - NAMES[name] - 1e-9
 
     for names in (list(NAMES), ["fast", "accurate"], ["accurate"]):

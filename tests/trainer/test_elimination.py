@@ -162,7 +162,7 @@ def test_windows_of_a_row_answer_together():
 
 
 def point(work, accuracy, loss):
-    return Measured(Policy(gamma=work), work, accuracy, loss)
+    return Measured(Policy(gamma=work), work, accuracy, loss + np.zeros(50))
 
 
 def test_curve_is_a_front_and_names_keep_their_promise():
