@@ -58,7 +58,7 @@ class Settings:
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
-    elimination: float = 0.5  # share of the rows that learn with fewer tokens, in later steps
+    elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps; a pack has a profile in any case
     skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0: no gates
     contrast: float = 0.0  # weight of cross-layer contrast
     head_rounds: float = 0.0  # of a second stage in which the exits alone learn

@@ -58,7 +58,7 @@ def test_fit_learns_and_exports(train_file, dev_file, tmp_path, capsys):
 
 def test_killed_run_resumes_to_the_same_pack(train_file, dev_file, tmp_path, monkeypatch):
     straight, broken = tmp_path / "straight.beex", tmp_path / "broken.beex"
-    options = [*SMALL, "--rounds", "2"]
+    options = [*SMALL, "--rounds", "2", "--elimination", "0.5"]
     assert main(["fit", str(train_file), "--out", str(straight), *options]) == 0
 
     # Save after every step and stop the process's work in the middle of a step, as a kill does.
