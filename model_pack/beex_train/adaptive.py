@@ -106,7 +106,7 @@ def by_exit(exits: Exits) -> dict[str, Any]:
 
 
 def compare_rules(exits: Exits) -> dict[str, list[dict[str, float]]]:
-    """Accuracy and work of every kind of rule at the same most work; chosen by cross-entropy on one half of the rows, measured on the other."""
+    """Accuracy and work of every kind of rule at the same most work; chosen by loss on one half of the rows, measured on the other."""
     halves = np.arange(len(exits.targets)) % 2 == 0
     out: dict[str, list[dict[str, float]]] = {}
     for name, rules in RULES.items():

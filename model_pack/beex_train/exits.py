@@ -230,7 +230,7 @@ class Exits:
     def choose_rule(self, most_work: float) -> ExitRule:
         """The fractional rule that answers best while it runs at most `most_work` of the blocks; without one, every block runs.
 
-        Best is the least cross-entropy of the answers given: on a thousand rows the accuracies of a hundred rules differ by chance, and the
+        Best is the least loss of the answers given (`losses`): on a thousand rows the accuracies of a hundred rules differ by chance, and the
         cheapest of the accurate ones would be the luckiest.
         """
         best, best_loss = ExitRule(), math.inf
@@ -241,15 +241,18 @@ class Exits:
         return best
 
     def loss(self, answers: np.ndarray) -> float:
-        """Mean cross-entropy of probabilities (rows, classes)."""
+        """Mean of `losses`."""
         return float(self.losses(answers).mean())
 
     def losses(self, answers: np.ndarray) -> np.ndarray:
-        """Cross-entropy of each row's probabilities, (rows,)."""
+        """How bad each row's answer is, (rows,), from probabilities (rows, classes): its cross-entropy, plus 1 when it is wrong.
+
+        Cross-entropy alone would have hard texts stop early, where answers are as wrong as later but less sure of it.
+        """
         loss = -self.targets * np.log(np.maximum(answers, 1e-9))
         if self.thresholds is not None:
             loss = loss - (1 - self.targets) * np.log(np.maximum(1 - answers, 1e-9))
-        return loss.sum(-1)
+        return loss.sum(-1) + ~right_rows(decide_labels(answers, self.thresholds), self.targets)
 
     def row_work(self, routing: Routing) -> np.ndarray:
         """Each row's work over the mean row's dense cost, (rows,), so that the mean is `work`."""

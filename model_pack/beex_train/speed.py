@@ -34,15 +34,15 @@ class Measured:
     policy: Policy
     work: float  # share of the dense cost
     accuracy: float  # micro-F1 of a multi-label task
-    losses: np.ndarray  # cross-entropy of each row's answer, (rows,)
+    losses: np.ndarray  # of each row's answer, (rows,): Exits.losses
 
     @property
     def loss(self) -> float:
-        """Mean cross-entropy."""
+        """The mean."""
         return float(self.losses.mean())
 
     def as_sure_as(self, other: "Measured") -> bool:
-        """Whether the mean cross-entropy is no more than a standard error of the difference above that of `other`, on the same rows."""
+        """Whether the loss is no more than a standard error of the difference above that of `other`, on the same rows."""
         difference = self.losses - other.losses
         return float(difference.mean()) <= float(difference.std()) / len(difference) ** 0.5
 
@@ -82,7 +82,7 @@ def settings(model: Classifier) -> list[Policy]:
 def choose(measured: Sequence[Measured]) -> list[CurvePoint]:
     """The curve of some measured settings, the first of which is the whole network.
 
-    Of all settings those stay that no cheaper one beats in cross-entropy: on a thousand rows the accuracies of hundreds of settings differ by
+    Of all settings those stay that no cheaper one beats in loss: on a thousand rows the accuracies of hundreds of settings differ by
     chance, and a front of the luckiest would promise too much. Of these, and the whole network, the front in accuracy is the curve.
     """
     whole = measured[0]

@@ -50,3 +50,8 @@ def test_exits_know_their_calibration_error():
     z, targets = drawn(np.array([3.0, 3.0]), 3000)
     raw, tempered = (Exits(z[None], t, targets, None).calibration_errors()[0] for t in ([1.0], [3.0]))
     assert tempered < 0.03 < raw
+
+
+def test_a_wrong_answer_costs_one_more_than_its_cross_entropy():
+    exits = Exits(np.log([[[0.8, 0.2], [0.8, 0.2]]]), [1.0], np.eye(2)[[0, 1]], None)
+    assert exits.losses(exits.probabilities[0]) == pytest.approx([-np.log(0.8), 1 - np.log(0.2)])

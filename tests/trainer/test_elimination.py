@@ -167,7 +167,7 @@ def point(work, accuracy, loss):
 
 def test_curve_is_a_front_and_names_keep_their_promise():
     whole = point(1.0, 0.90, 0.30)
-    lucky = point(0.2, 0.95, 0.60)  # accurate by chance: a cheaper one has the better cross-entropy
+    lucky = point(0.2, 0.95, 0.60)  # accurate by chance: a cheaper one has the smaller loss
     curve = choose([whole, lucky, point(0.1, 0.86, 0.5), point(0.3, 0.885, 0.40), point(0.5, 0.897, 0.33), point(0.7, 0.901, 0.31), point(0.9, 0.91, 0.29)])
     assert [(round(p.work, 1), p.name) for p in curve] == [(0.1, ""), (0.3, "fast"), (0.5, "balanced"), (0.7, ""), (0.9, "accurate")]
     # 0.7 is as accurate as the whole network, but less sure of it.
