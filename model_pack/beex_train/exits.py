@@ -263,8 +263,8 @@ class Exits:
 def fractional_rules() -> list[ExitRule]:
     """Those to choose from. With the threshold -1 only certain inputs stop early.
 
-    Where entropy rises the answer is that of the exit itself: the one before was better by a point on one data set (TREC-6) and worse by one on another
-    (Banking77); `beex-train adaptive` prints both.
+    Where entropy rises the answer is that of the exit itself: the one before was better by a point on one data set (TREC-6) and worse by
+    one on another (Banking77); `beex-train adaptive` prints both.
     """
     thresholds, certain, uncertain = (-1.0, 0.0, 0.05, 0.1, 0.2), (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), (0.5, 0.7, 0.9)
     return [ExitRule("fractional", *values) for values in product(thresholds, certain, uncertain)]

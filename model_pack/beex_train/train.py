@@ -84,10 +84,10 @@ def dev_accuracy(model: Classifier, dev: Rows) -> str:
     return " ".join(f"{100 * right_rows(decide(each, thresholds), dev.targets).mean():.1f}" for each in z) + " %"
 
 
-def loss_on(model: Classifier, rows: Rows) -> float:
-    """Mean cross-entropy over the exits after the blocks, with what gates there are."""
+def loss_on(model: Classifier, rows: Rows, last_exit_only: bool) -> float:
+    """Mean cross-entropy over the exits after the blocks, or of the last, with what gates there are."""
     logits = torch.from_numpy(all_logits(model, rows.inputs, len(rows.targets), SKIP_ABOVE))
-    return soft_routing_loss(logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
+    return soft_routing_loss(logits[-1:] if last_exit_only else logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
 
 
 def budget_loss(gates: list[torch.Tensor], budget: float) -> torch.Tensor:
@@ -198,7 +198,7 @@ def train(
         # Gates that are not hard yet are no choice.
         ready = not plan.skip_budget or step >= HARD_FROM * total
         if len(held_out.targets) and ready and (step == total or step % len(first_round) == 0):
-            if (held_loss := loss_on(model, held_out)) < best_loss:
+            if (held_loss := loss_on(model, held_out, plan.last_exit_only)) < best_loss:
                 best, best_loss = {name: value.clone() for name, value in model.state_dict().items()}, held_loss
         now = time.monotonic()
         if dev is not None and rank == 0 and now - evaluated > SAVE_SECONDS:
