@@ -129,15 +129,16 @@ def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
     exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
     class_temperatures: bool = False, curve: Sequence[CurvePoint] = (),
+    hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
-    """A tiny pack for single texts, written section by section from random numbers: d 64. No network of the trainer is behind it.
+    """A pack for single texts, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
 
     `slfn_form` is bounded or rectified; `ngrams` are buckets, longest and bits; `bits` are those of every activation; `exit_bits`
     are 0 for float exit weights, or 8.
     """
     random = np.random.default_rng(seed)
-    vocabulary = train_vocabulary(TEXTS * 2, 120)
-    d, f, tokens = 64, 128, 16
+    vocabulary = vocabulary or train_vocabulary(TEXTS * 2, 120)
+    d, f = hidden_size, slfn_size
     writer = PackWriter()
 
     def floats(section: str, low: float, high: float, *shape: int) -> None:
@@ -158,7 +159,7 @@ def random_pack(
 
     encoder = Encoder(vocabulary)
     values = dict(
-        inputs=1, task=TASKS.index(task), classes=len(labels), vocabulary_size=len(vocabulary), hidden_size=d, blocks=blocks, heads=4, slfn_size=f,
+        inputs=1, task=TASKS.index(task), classes=len(labels), vocabulary_size=len(vocabulary), hidden_size=d, blocks=blocks, heads=heads, slfn_size=f,
         max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
