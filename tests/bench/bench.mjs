@@ -12,7 +12,7 @@ import { root } from '../browser/chromium.mjs';
 import { installed } from '../js/installed.mjs';
 import { models, openBench, peers } from './chromium.mjs';
 import { change, count } from './instructions.mjs';
-import { picture, readme, table } from './report.mjs';
+import { PUBLISHED, picture, readme, table } from './report.mjs';
 import { mean, ratio, spread } from './statistics.mjs';
 
 const PARTS = ['encoders', 'sentences', 'long', 'start', 'kernels', 'engine', 'bytes', 'instructions'];
@@ -53,10 +53,13 @@ const measure = {
   // The sentiment pack on sentences, beside the floor below it and the encoders above.
   async sentences(browser) {
     const { times, ...rest } = await browser.sentences({ pack, texts, shapes: ['tiny', 'mini'], rounds: quick ? 9 : 31, chunk: quick ? 10 : 28 });
-    const { memory } = rest;
+    const { memory, accuracy } = rest;
+    // The peer of the same worth: the most accurate shape that is published as no better than the pack with exits.
+    const peer = Object.entries(PUBLISHED).filter(([, published]) => published <= accuracy.beex_exits).sort(([, a], [, b]) => b - a)[0]?.[0];
     const against = (name) => ratio(times[name], times.beex_exits);
     const vs = Object.fromEntries(Object.keys(times).filter((name) => name !== 'beex_exits').map((name) => [name, against(name)]));
     return {
+      sentiment_vs_ort_int8: vs[peer]?.median, sentiment_peer: peer,
       sst2_exits_vs_bert_tiny_int8: vs.bert_tiny_int8.median, sst2_exits_vs_bert_mini_int8: vs.bert_mini_int8.median,
       sst2_exits_us: 1000 * mean(times.beex_exits), memory_mb: memory.total / 1e6,
       sentences: { source, count: texts.length, ...rest, us: Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, spread(ms.map((each) => 1000 * each))])), times_exits: vs },
