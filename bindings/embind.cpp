@@ -6,6 +6,7 @@
 // of that memory. Nothing throws: calls that may fail return a Status or a null address, and `message` has the sentence.
 // Memory may grow in any call, so JavaScript takes its views anew afterwards.
 #include <emscripten/bind.h>
+#include <emscripten/emscripten.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <utility>
 
 #include "beex/classifier.h"
+#include "trace.h"
 
 namespace {
 
@@ -32,14 +34,41 @@ struct Text {
 
 Text text_of(std::string_view text) { return {address_of(text.data()), static_cast<std::uint32_t>(text.size())}; }
 
+// How to classify; `#settings` in engine.ts, which writes it before a call. The budget is in microseconds, 0 for none.
+struct Settings {
+  std::uint32_t kind;
+  float threshold, certain, uncertain;
+  std::uint32_t first_exit, keep_lower_entropy;
+  float gamma, skip_threshold, budget;
+  std::uint32_t trace;
+
+  beex::Policy policy() const {
+    return {{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy != 0}, gamma, skip_threshold, budget};
+  }
+};
+
 // What the last classification gave; `Answer` in engine.ts. Probabilities and logits are addresses of f32[classes], labels that of
 // u32[label_count].
 struct Answer {
   std::uint32_t label, exit_block, exit_reason, tokens, windows, truncated;
   Address probabilities, logits, labels;
   std::uint32_t label_count;
+  float work;
+  Address trace;
+  std::uint32_t trace_words;
 };
-static_assert(sizeof(Answer) == 10 * 4);
+static_assert(sizeof(Answer) == 13 * 4);
+
+// A setting of the pack; `CurveRow` in speed.ts.
+struct CurveRow {
+  float work, accuracy;
+  Settings settings;
+  std::uint32_t name;
+};
+static_assert(sizeof(CurveRow) == 13 * 4);
+
+// Microseconds, as good as the browser's clock.
+constexpr beex::Clock kClock{[](void*) { return 1000.0 * emscripten_get_now(); }, nullptr};
 
 // What a loaded pack is; `Facts` in engine.ts.
 struct Facts {
@@ -48,9 +77,12 @@ struct Facts {
   std::uint32_t rule_kind;
   float rule_threshold, rule_certain, rule_uncertain;
   std::uint32_t rule_first_exit, rule_keep_lower_entropy;
+  std::uint32_t skip_width, elimination;
   Text labels, metadata, kernels;
+  std::uint32_t curve_points;
+  CurveRow curve[beex::kMaxCurvePoints];
 };
-static_assert(sizeof(Facts) == 27 * 4);
+static_assert(sizeof(Facts) == (30 + 13 * beex::kMaxCurvePoints) * 4);
 
 class Engine {
  public:
@@ -61,26 +93,24 @@ class Engine {
   // Takes the bytes written into the pack's room. Returns a Status; once it is 0, `facts` are filled.
   std::uint32_t load() {
     error_ = beex::Classifier::load(std::move(pack_), {}, classifier_);
-    if (error_.ok()) fill_facts();
+    if (error_.ok()) {
+      classifier_->set_clock(kClock);
+      fill_facts();
+    }
     return status();
   }
 
-  // Classifies the first `size` bytes of the input. Needs a successful `load`. Returns a Status; once it is 0, `answer` is filled.
-  std::uint32_t classify(std::uint32_t size, std::uint32_t kind, float threshold, float certain, float uncertain,
-                         std::uint32_t first_exit, bool keep_lower_entropy) {
-    const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
-    beex::Result result;
-    error_ = classifier_->classify(input(0, size), {rule}, result);
-    return finish(result);
+  // Classifies the first `size` bytes of the input under `settings`. Needs a successful `load`. Returns a Status; once it is 0, `answer`
+  // is filled.
+  std::uint32_t classify(std::uint32_t size) {
+    return run([&](beex::Result& result) { return classifier_->classify(input(0, size), settings_.policy(), result); });
   }
 
   // The same for a pair: `a_size` bytes, then `b_size` bytes.
-  std::uint32_t classify_pair(std::uint32_t a_size, std::uint32_t b_size, std::uint32_t kind, float threshold, float certain,
-                              float uncertain, std::uint32_t first_exit, bool keep_lower_entropy) {
-    const beex::ExitRule rule{static_cast<beex::ExitKind>(kind), threshold, certain, uncertain, first_exit, keep_lower_entropy};
-    beex::Result result;
-    error_ = classifier_->classify_pair(input(0, a_size), input(a_size, b_size), {rule}, result);
-    return finish(result);
+  std::uint32_t classify_pair(std::uint32_t a_size, std::uint32_t b_size) {
+    return run([&](beex::Result& result) {
+      return classifier_->classify_pair(input(0, a_size), input(a_size, b_size), settings_.policy(), result);
+    });
   }
 
   // Turns the first `size` bytes of the input into a vector. Needs a successful `load`. Returns a Status; once it is 0, `vector` is the
@@ -97,6 +127,7 @@ class Engine {
   Address message() const { return address_of(error_.message); }
   Address facts() const { return address_of(&facts_); }
   Address answer() const { return address_of(&answer_); }
+  Address settings() const { return address_of(&settings_); }
 
  private:
   static Address reserve(beex::Bytes& bytes, std::uint32_t size) {
@@ -111,11 +142,20 @@ class Engine {
 
   std::uint32_t status() const { return static_cast<std::uint32_t>(error_.status); }
 
-  std::uint32_t finish(const beex::Result& result) {
+  template <class Classify>
+  std::uint32_t run(Classify classify) {
+    beex::Result result;
+    const bool traced = settings_.trace != 0;
+    if (traced) recorder_.watch(*classifier_);
+    error_ = classify(result);
+    if (traced) recorder_.unwatch(*classifier_);
+    if (traced && !recorder_.complete()) error_ = beex::make_error(beex::Status::kOutOfMemory, "not enough memory for the trace of such a long text");
     if (error_.ok()) {
+      const std::span<const std::uint32_t> trace = traced ? recorder_.words() : std::span<const std::uint32_t>();
       answer_ = {result.label, result.exit_block, static_cast<std::uint32_t>(result.exit_reason), result.tokens, result.windows,
                  result.truncated, address_of(result.probabilities.data()), address_of(result.logits.data()),
-                 address_of(result.labels.data()), static_cast<std::uint32_t>(result.labels.size())};
+                 address_of(result.labels.data()), static_cast<std::uint32_t>(result.labels.size()), static_cast<float>(result.work),
+                 address_of(trace.data()), static_cast<std::uint32_t>(trace.size())};
     }
     return status();
   }
@@ -128,15 +168,25 @@ class Engine {
               config.slfn_size, config.max_tokens, config.embedding_bits, config.position_bits,
               static_cast<std::uint32_t>(config.slfn_form), static_cast<std::uint32_t>(config.pooling), config.fold_case,
               static_cast<std::uint32_t>(classifier_->memory()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
-              rule.certain, rule.uncertain, rule.first_exit, rule.keep_lower_entropy,
-              text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels())};
+              rule.certain, rule.uncertain, rule.first_exit, rule.keep_lower_entropy, config.skip_width,
+              config.elimination, text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels()), pack.curve_points, {}};
+    for (std::uint32_t i = 0; i < pack.curve_points; ++i) {
+      const beex::CurvePoint& point = pack.curve[i];
+      const beex::Policy& policy = point.policy;
+      facts_.curve[i] = {point.work, point.accuracy,
+                         {static_cast<std::uint32_t>(policy.rule.kind), policy.rule.threshold, policy.rule.certain, policy.rule.uncertain,
+                          policy.rule.first_exit, policy.rule.keep_lower_entropy, policy.gamma, policy.skip_threshold, 0.0f, 0},
+                         static_cast<std::uint32_t>(point.name)};
+    }
   }
 
   beex::Bytes pack_, input_;
   std::unique_ptr<beex::Classifier> classifier_;
   beex::Error error_;
   Facts facts_ = {};
+  Settings settings_ = {};
   Answer answer_ = {};
+  beex::TraceRecorder recorder_{kClock};
   Address vector_ = 0;
 };
 
@@ -154,5 +204,6 @@ EMSCRIPTEN_BINDINGS(beex) {
       .function("vector", &Engine::vector)
       .function("message", &Engine::message)
       .function("facts", &Engine::facts)
-      .function("answer", &Engine::answer);
+      .function("answer", &Engine::answer)
+      .function("settings", &Engine::settings);
 }

@@ -45,6 +45,7 @@ function explain({ exit: { block, of, reason } }: Classification): string {
     entropy: 'It was sure enough.',
     patience: 'Several exits in a row agreed.',
     probability: 'The best label was likely enough.',
+    budget: 'Its time was up.',
   };
   return `${who} ${why[reason]}`;
 }

@@ -18,7 +18,7 @@ const [simd = join(root, 'build/package/wasm/bindings'), scalar = join(root, 'bu
 const { version, exports } = JSON.parse(readFileSync(join(here, 'package.json'), 'utf8'));
 
 // Declarations that index.d.ts reaches; the others are nobody's business.
-const PUBLIC_TYPES = ['index', 'classifier', 'errors', 'exit_rule', 'source'];
+const PUBLIC_TYPES = ['index', 'classifier', 'errors', 'exit_rule', 'source', 'speed', 'trace'];
 
 const glue = join(simd, 'engine.mjs');
 if (!readFileSync(glue).equals(readFileSync(join(scalar, 'engine.mjs')))) {

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "beex/tokenizer.h"
+#include "classifier/pace.h"
 #include "classifier/run.h"
 #include "model/cost.h"
 #include "model/network.h"
@@ -50,13 +51,14 @@ struct Classifier::State {
   ExitObserver exit;
   TraceObserver trace;
   Clock clock;
-  double unit_time = 0.0;  // microseconds that a unit of cost takes, 0 until a budget asks for it
-  double started = 0.0;    // the text, by the clock, when there is a budget
-  double dense = 0.0;      // cost of the text's windows so far, all blocks on all tokens
+  Pace pace;
+  bool pace_measured = false;  // only once a budget asks for it
+  double started = 0.0;  // the text, by the clock, when there is a budget
+  double dense = 0.0;    // cost of the text's windows so far, all blocks on all tokens
 
   Error allocate();
   Error start(const Policy& policy);
-  void measure_unit_time();
+  void measure_pace();
   void run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
@@ -91,34 +93,37 @@ Error Classifier::State::start(const Policy& policy) {
   dense = 0.0;
   if (!(policy.budget > 0.0)) return {};
   if (clock.now == nullptr) return make_error(Status::kWrongInput, "a time budget needs a clock, and nobody has set one");
-  if (unit_time == 0.0) measure_unit_time();
+  if (!pace_measured) measure_pace();
   started = clock();
   return {};
 }
 
-// Runs a made-up input again and again: first for a compiler of wasm to notice, then by the clock.
-void Classifier::State::measure_unit_time() {
-  constexpr double kMicroseconds = 3000.0;
+// Runs a made-up input for some milliseconds, which also lets a compiler of wasm notice.
+void Classifier::State::measure_pace() {
+  constexpr double kMicroseconds = 6000.0;
   constexpr int kMostRuns = 200;  // in case the clock stands still
   const std::span<std::uint32_t> input = ids.first(std::min<std::size_t>(32, ids.size()));
   std::fill(input.begin(), input.end(), pack.config.unk_id);
-  for (int round = 0; round < 2; ++round) {
-    const double begin = clock();
-    double elapsed = 0.0, units = 0.0;
-    for (int i = 0; i < kMostRuns && elapsed < kMicroseconds; ++i) {
-      units += run(network, cost, input, input.size() / 2, {}, {}, {}).work;
-      elapsed = clock() - begin;
-    }
-    unit_time = elapsed / units;
+  pace_measured = true;
+  const double begin = clock();
+  double before = begin;
+  for (int i = 0; i < kMostRuns && before - begin < kMicroseconds; ++i) {
+    const double units = run(network, cost, input, input.size() / 2, {}, {}, {}).work;
+    const double now = clock();
+    pace.add(units, now - before);
+    before = now;
   }
 }
 
 // Runs the network on the first `id_count` of `ids`, which go up to `share` of the text, and adds the answer to `result`. The first window
 // sets what the others only add to.
 void Classifier::State::run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result) {
+  const bool limited = policy.budget > 0.0;
   Deadline deadline;
-  if (policy.budget > 0.0) deadline = {clock, started + share * policy.budget, unit_time};
+  if (limited) deadline = {clock, started + share * policy.budget, pace.unit_time()};
+  const double begin = limited ? clock() : 0.0;
   const RunAnswer window = run(network, cost, ids.first(id_count), first_segment, policy, deadline, {result.windows, exit, trace});
+  if (limited) pace.add(window.work, clock() - begin);
   accumulate(window.answer.probabilities, result.windows == 0, pooled);
   if (result.windows == 0 || window.exit > result.exit_block) {
     result.exit_block = window.exit;
@@ -301,7 +306,8 @@ void Classifier::observe(TraceObserver observer) { state_->trace = observer; }
 
 void Classifier::set_clock(Clock clock) {
   state_->clock = clock;
-  state_->unit_time = 0.0;
+  state_->pace = Pace();
+  state_->pace_measured = false;
 }
 
 std::span<const char* const> kernel_names() {

@@ -21,9 +21,10 @@ std::span<std::uint32_t> choose_kept(std::span<const float> mass, std::size_t co
   const auto cut = begin + static_cast<std::ptrdiff_t>(count);
   std::iota(begin, end, 0u);
   if (cut != end) {
-    // A strict order over tokens that no two share, so the outcome is the same with every library.
-    std::nth_element(begin + 1, cut, end, [mass](std::uint32_t a, std::uint32_t b) { return mass[a] != mass[b] ? mass[a] > mass[b] : a < b; });
-    std::sort(begin + 1, cut);
+    // A strict order over tokens that no two share, so the outcome is the same with every library. Heaps, as std::sort takes kilobytes of code.
+    std::partial_sort(begin + 1, cut, end, [mass](std::uint32_t a, std::uint32_t b) { return mass[a] != mass[b] ? mass[a] > mass[b] : a < b; });
+    std::make_heap(begin + 1, cut);
+    std::sort_heap(begin + 1, cut);
   }
   return kept.first(count);
 }

@@ -67,8 +67,8 @@ test('the engines really are two, and agree bit for bit', () => {
 
 test('an answer has the documented shape', () => {
   const result = open.classify('a charming and often affecting journey');
-  assert.deepEqual(Object.keys(result), ['label', 'score', 'scores', 'logits', 'exit', 'tokens', 'windows', 'truncated']);
-  assert.deepEqual(Object.keys(multi.classify('a')), ['label', 'score', 'scores', 'labels', 'logits', 'exit', 'tokens', 'windows', 'truncated']);
+  assert.deepEqual(Object.keys(result), ['label', 'score', 'scores', 'logits', 'exit', 'work', 'tokens', 'windows', 'truncated']);
+  assert.deepEqual(Object.keys(multi.classify('a')), ['label', 'score', 'scores', 'labels', 'logits', 'exit', 'work', 'tokens', 'windows', 'truncated']);
   assert.deepEqual(Object.keys(result.scores), open.labels);
   assert.equal(result.score, Math.max(...Object.values(result.scores)));
   assert.equal(result.score, result.scores[result.label]);
@@ -215,6 +215,9 @@ test('info says what the pack is', () => {
   assert.deepEqual(info, {
     inputs: 'text', task: 'single-label', blocks: 2, hiddenSize: 64, heads: 4, vocabularySize: info.vocabularySize, maxTokens: 16, kernels: 'simd128',
     exitRule: { kind: 'fractional', threshold: 0.02, certain: 0.05, uncertain: 0.9, first: 0, keepLowerEntropy: false },
+    speeds: [],
+    elimination: false,
+    skipGates: false,
   });
   assert.equal(metadata.name, 'tiny open');
   assert.equal(size, packBytes('tiny_open').length);

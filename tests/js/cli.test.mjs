@@ -25,6 +25,9 @@ async function succeeds(args, input) {
   return stdout;
 }
 
+// Without what differs from run to run.
+const timeless = (jsonl) => jsonl.replace(/,"us":[\d.]+/g, '');
+
 async function fails(status, args, input) {
   const result = await cli(args, input);
   assert.equal(result.status, status, result.stderr);
@@ -41,15 +44,17 @@ test('text: label, percent and text, one a line', async () => {
   });
 });
 
-test('jsonl: exactly label, score, scores and exit, with the shortest digits that are the same float', async () => {
+test('jsonl: exactly label, score, scores, exit, work and us, with the shortest digits that are the same float', async () => {
   const lines = (await succeeds(['classify', '--pack', open, '--format', 'jsonl'], TEXTS.join('\n'))).trimEnd().split('\n');
   assert.equal(lines.length, TEXTS.length);
   TEXTS.forEach((text, index) => {
     const parsed = JSON.parse(lines[index]);
-    const { label, score, scores, exit } = classifier.classify(text);
-    assert.deepEqual(Object.keys(parsed), ['label', 'score', 'scores', 'exit']);
+    const { label, score, scores, exit, work } = classifier.classify(text);
+    assert.deepEqual(Object.keys(parsed), ['label', 'score', 'scores', 'exit', 'work', 'us']);
     assert.deepEqual(Object.keys(parsed.exit), ['block', 'of', 'reason']);
     assert.equal(parsed.label, label);
+    assert.equal(Math.fround(parsed.work), work);
+    assert.ok(parsed.us > 0 && parsed.us < 1e7);
     assert.deepEqual(parsed.exit, exit);
     assert.equal(Math.fround(parsed.score), score);
     assert.deepEqual(Object.keys(parsed.scores), Object.keys(scores));
@@ -82,7 +87,7 @@ test('multi-label: all labels of an answer in every format, or none', async () =
     const { label, score, scores, labels } = tagger.classify(each);
     assert.equal(text[index], `${labels.map((name) => `${name} ${percent(scores[name])}`).join(', ') || '–'}  ${each}`);
     const parsed = JSON.parse(jsonl[index]);
-    assert.deepEqual(Object.keys(parsed), ['label', 'score', 'scores', 'labels', 'exit']);
+    assert.deepEqual(Object.keys(parsed), ['label', 'score', 'scores', 'labels', 'exit', 'work', 'us']);
     assert.deepEqual([parsed.label, parsed.labels], [label, labels]);
     const row = tsv[index].split('\t');
     assert.deepEqual([row[0], Math.fround(Number(row[1])), row[3] ?? ''], [labels.join('|'), score, each]);
@@ -129,21 +134,43 @@ test('--exit and --top-k', async () => {
   assert.match(await succeeds(['classify', '--pack', open, '--top-k', '2'], 'bleak'), /^\w+ \d+\.\d %, \w+ \d+\.\d %  bleak\n$/);
 });
 
+test('--speed: names, speed-ups and budgets; what the pack cannot do ends with words', async () => {
+  const adaptive = await beex.load(packBytes('tiny_adaptive'));
+  const pack = packPath('tiny_adaptive');
+  const text = 'a charming and often affecting journey';
+  for (const [flag, speed] of [['full', 'full'], ['accurate', 'accurate'], ['fast', 'fast'], ['2.5x', { speedup: 2.5 }], ['.5e3ms'], ['1000000ms', { budgetMs: 1e6 }]]) {
+    if (!speed) {
+      assert.match((await fails(2, ['classify', '--pack', pack, '--speed', flag], text)).stderr, /the string "\.5e3ms"; a speed is "full"/);
+      continue;
+    }
+    const { exit, work } = JSON.parse(await succeeds(['classify', '--pack', pack, '--format', 'jsonl', '--speed', flag], text));
+    const expected = adaptive.classify(text, { speed });
+    assert.deepEqual([exit, Math.fround(work)], [expected.exit, expected.work]);
+  }
+  const off = ['classify', '--pack', pack, '--format', 'jsonl', '--exit', 'off', '--speed'];
+  assert.equal(JSON.parse(await succeeds([...off, '0.000001ms'], text)).exit.reason, 'budget');
+  assert.match((await fails(2, [...off, 'fast'], text)).stderr, /--speed and --exit both/);
+  assert.match((await fails(1, ['classify', '--pack', pack, '--speed', '9x'], text)).stderr, /speed-ups up to 3\.33/);
+  assert.match((await fails(1, ['classify', '--pack', open, '--speed', 'fast'], text)).stderr, /without a speed curve/);
+  assert.equal((await fails(1, ['classify', '--pack', open, '--speed', 'fast'], '')).stdout, '');
+});
+
 test('input: files, jsonl, pairs, line ends, a last line without one, none at all', async () => {
   const file = join(folder, 'texts.txt');
   writeFileSync(file, TEXTS.join('\r\n'));
+  const answers = async (...call) => timeless(await succeeds(...call));
   const args = ['classify', '--pack', open, '--format', 'jsonl'];
-  const expected = await succeeds(args, TEXTS.join('\n'));
-  assert.equal(await succeeds([...args, '--input', file]), expected);
+  const expected = await answers(args, TEXTS.join('\n'));
+  assert.equal(await answers([...args, '--input', file]), expected);
   const json = TEXTS.map((text) => JSON.stringify({ text, id: 7 })).join('\n');
-  assert.equal(await succeeds([...args, '--input-format', 'jsonl'], json), expected);
-  assert.equal(await succeeds(args, ''), '');
-  assert.equal((await succeeds(args, '\n\n')).split('\n').length, 3);
-  const tabbed = await succeeds(['classify', '--pack', pairs, '--format', 'jsonl'], 'one\ttwo\n');
-  assert.equal(await succeeds(['classify', '--pack', pairs, '--format', 'jsonl', '--input-format', 'jsonl'], '{"a":"one","b":"two"}'), tabbed);
+  assert.equal(await answers([...args, '--input-format', 'jsonl'], json), expected);
+  assert.equal(await answers(args, ''), '');
+  assert.equal((await answers(args, '\n\n')).split('\n').length, 3);
+  const tabbed = await answers(['classify', '--pack', pairs, '--format', 'jsonl'], 'one\ttwo\n');
+  assert.equal(await answers(['classify', '--pack', pairs, '--format', 'jsonl', '--input-format', 'jsonl'], '{"a":"one","b":"two"}'), tabbed);
   const { label, score } = (await beex.load(packBytes('tiny_bounded'))).classify({ a: 'one', b: 'two' });
   assert.deepEqual([JSON.parse(tabbed).label, Math.fround(JSON.parse(tabbed).score)], [label, score]);
-  const lines = await succeeds(['classify', '--pack', open, '--format', 'tsv', '--input-format', 'jsonl'], '{"text":"a\\tb\\nc"}');
+  const lines = await answers(['classify', '--pack', open, '--format', 'tsv', '--input-format', 'jsonl'], '{"text":"a\\tb\\nc"}');
   assert.match(lines, /\ta b c\n$/);
 });
 

@@ -1,7 +1,9 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import { Engine, type Answer, type EngineModule } from './engine.js';
 import { BeexError, describe } from './errors.js';
-import { parseExit, toExitRule, type Exit, type ExitReason, type ExitRule, type RuleWords } from './exit_rule.js';
+import { toExitRule, type Exit, type ExitReason, type ExitRule } from './exit_rule.js';
+import { choosePolicy, toSpeedPoint, type Policy, type Speed, type SpeedPoint } from './speed.js';
+import { readTrace, type Trace } from './trace.js';
 
 /** Two texts that are classified together, for packs whose `info.inputs` is `'pair'`. */
 export interface TextPair {
@@ -12,8 +14,12 @@ export interface TextPair {
 export interface ClassifyOptions {
   /** Also give the `topK` likeliest labels, best first, as `top`. */
   topK?: number;
-  /** When to stop before the last block. Default: the pack's own rule. */
+  /** How fast to be. Default: the pack's own exit rule, on every word. */
+  speed?: Speed;
+  /** When to stop before the last block, in place of a speed or with one of `{ budgetMs }`. Default: the pack's own rule. */
   exit?: Exit;
+  /** Also give what happened on the way, as `trace`. */
+  trace?: boolean;
 }
 
 export interface LabelScore<Label extends string = string> {
@@ -37,20 +43,29 @@ export interface Classification<Label extends string = string> {
   logits: Float32Array;
   /** The deepest block that ran (0: none, the words alone answered), of how many, and why it stopped there. */
   exit: { block: number; of: number; reason: ExitReason };
+  /** How much was computed, as a share of what `speed: 'full'` takes for this text. */
+  work: number;
   /** Word pieces in the text. */
   tokens: number;
   /** Overlapping windows in which a long text was read; their probabilities were averaged. */
   windows: number;
   /** True when a pair was too long and its longer text was cut. Single texts are never cut. */
   truncated: boolean;
+  /** What happened on the way; with the option `trace`. */
+  trace?: Trace<Label>;
 }
 
 export interface RankedClassification<Label extends string = string> extends Classification<Label> {
   top: LabelScore<Label>[];
 }
 
-type AnswerFor<Label extends string, Options> =
-  Options extends { topK: number } ? RankedClassification<Label> : Classification<Label>;
+export interface TracedClassification<Label extends string = string> extends Classification<Label> {
+  trace: Trace<Label>;
+}
+
+type AnswerFor<Label extends string, Options> = Classification<Label>
+  & (Options extends { topK: number } ? RankedClassification<Label> : unknown)
+  & (Options extends { trace: true } ? TracedClassification<Label> : unknown);
 
 /** What a pack is. */
 export interface PackInfo {
@@ -68,6 +83,11 @@ export interface PackInfo {
   readonly maxTokens: number;
   /** The rule behind `exit: 'default'`; undefined when the pack runs every block. */
   readonly exitRule: ExitRule | undefined;
+  /** The settings that are worth choosing, slowest and most accurate last; none in a pack without a speed curve. */
+  readonly speeds: readonly SpeedPoint[];
+  /** Whether the pack can leave out words, and blocks, on the way. */
+  readonly elimination: boolean;
+  readonly skipGates: boolean;
   /** The implementation that runs: `simd128` or `scalar`. */
   readonly kernels: string;
   readonly packBytes: number;
@@ -89,14 +109,12 @@ export class Classifier<Label extends string = string> {
   /** The labels in the order of `logits`; none in packs of features. */
   readonly labels: readonly Label[];
   readonly info: PackInfo;
-  readonly #defaultRule: RuleWords;
-  readonly #rules = new Map<string, RuleWords>();
+  readonly #policies = new Map<string, Policy>();
   #engine: Engine | undefined;
 
   private constructor(engine: Engine, packBytes: number) {
     const { facts } = engine;
     this.#engine = engine;
-    this.#defaultRule = facts.rule;
     this.labels = Object.freeze(facts.labels.split('\n').slice(0, facts.classes)) as readonly Label[];
     this.info = Object.freeze({
       metadata: parseMetadata(facts.metadata),
@@ -108,6 +126,9 @@ export class Classifier<Label extends string = string> {
       vocabularySize: facts.vocabularySize,
       maxTokens: facts.maxTokens,
       exitRule: toExitRule(facts.rule),
+      speeds: Object.freeze(facts.curve.map(toSpeedPoint)),
+      elimination: facts.elimination,
+      skipGates: facts.skipWidth > 0,
       kernels: facts.kernels,
       packBytes,
     });
@@ -134,14 +155,15 @@ export class Classifier<Label extends string = string> {
     if (this.info.task === 'features') {
       throw new BeexError('wrong-input', 'This pack has no classes: it turns texts into vectors. Use embed().');
     }
-    const rule = this.#rule(options.exit);
-    const { topK } = options;
+    const policy = this.#policy(engine, options);
+    const { topK, trace = false } = options;
     if (topK !== undefined && !(Number.isInteger(topK) && topK >= 1)) {
       throw new BeexError('invalid-argument', `The option topK is ${describe(topK)}, not a whole number of at least 1.`);
     }
+    if (typeof trace !== 'boolean') throw new BeexError('invalid-argument', `The option trace is ${describe(trace)}, not a boolean.`);
     return Array.isArray(input)
-      ? input.map((each, index) => this.#classify(engine, each, rule, topK, `Input ${index}`))
-      : this.#classify(engine, input, rule, topK, 'The input');
+      ? input.map((each, index) => this.#classify(engine, each, policy, topK, trace, `Input ${index}`))
+      : this.#classify(engine, input, policy, topK, trace, 'The input');
   }
 
   /**
@@ -183,23 +205,33 @@ export class Classifier<Label extends string = string> {
     return this.#engine;
   }
 
-  #rule(exit: Exit | undefined): RuleWords {
-    if (exit === undefined || exit === 'default') return this.#defaultRule;
-    if (typeof exit !== 'string') return parseExit(exit);
-    let rule = this.#rules.get(exit);
-    if (!rule) {
-      rule = parseExit(exit);
-      this.#rules.set(exit, rule);
+  // What text says is read once.
+  #policy(engine: Engine, { speed, exit }: ClassifyOptions): Policy {
+    const choose = () => choosePolicy(speed, exit, engine.facts.rule, engine.facts.curve);
+    if (typeof (speed ?? '') !== 'string' || typeof (exit ?? '') !== 'string') return choose();
+    const key = `${speed} ${exit}`;
+    let policy = this.#policies.get(key);
+    if (!policy) {
+      policy = choose();
+      this.#policies.set(key, policy);
     }
-    return rule;
+    return policy;
   }
 
-  #classify(engine: Engine, input: unknown, rule: RuleWords, topK: number | undefined, which: string): Classification<Label> {
+  #classify(
+    engine: Engine, input: unknown, policy: Policy, topK: number | undefined, trace: boolean, which: string,
+  ): Classification<Label> {
+    const answer = (a: string, b?: string) => {
+      const answered = engine.classify(a, b, policy, trace);
+      const result = this.#result(answered, topK);
+      if (trace) result.trace = readTrace(answered.trace, this.labels, a, b);
+      return result;
+    };
     if (typeof input === 'string') {
       if (this.info.inputs === 'pair') {
         throw new BeexError('wrong-input', `${which} is one text, but this pack compares two: classify({ a: 'first', b: 'second' }).`);
       }
-      return this.#result(engine.classify(input, undefined, rule), topK);
+      return answer(input);
     }
     const { a, b } = (input ?? {}) as Partial<TextPair>;
     if (typeof a !== 'string' || typeof b !== 'string') {
@@ -208,7 +240,7 @@ export class Classifier<Label extends string = string> {
     if (this.info.inputs === 'text') {
       throw new BeexError('wrong-input', `${which} is a pair, but this pack takes single texts: classify('a text').`);
     }
-    return this.#result(engine.classify(a, b, rule), topK);
+    return answer(a, b);
   }
 
   #result(answer: Answer, topK: number | undefined): Classification<Label> {
@@ -220,6 +252,7 @@ export class Classifier<Label extends string = string> {
       ...(this.info.task === 'multi-label' && { labels: Array.from(answer.labels, (index) => this.labels[index]!) }),
       logits: answer.logits,
       exit: { block: answer.exitBlock, of: this.info.blocks, reason: answer.reason },
+      work: answer.work,
       tokens: answer.tokens,
       windows: answer.windows,
       truncated: answer.truncated,

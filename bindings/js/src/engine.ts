@@ -2,6 +2,7 @@
 import createModule from 'beex-engine-glue';
 import { BeexError, tag, type BeexErrorCode } from './errors.js';
 import { REASONS, type ExitReason, type RuleWords } from './exit_rule.js';
+import { policyOf, SPEED_NAMES, type CurveRow, type Policy } from './speed.js';
 import { raceAbort, readSource, type WasmSource } from './source.js';
 
 declare const __BUILD_ID__: string; // set by build.mjs, which writes the same into a section of the wasm files
@@ -18,16 +19,15 @@ interface RawEngine {
   reservePack(size: number): number;
   reserveInput(size: number): number;
   load(): number;
-  classify(size: number, ...rule: RuleArguments): number;
-  classifyPair(aSize: number, bSize: number, ...rule: RuleArguments): number;
+  classify(size: number): number;
+  classifyPair(aSize: number, bSize: number): number;
   embed(size: number): number;
   vector(): number;
   message(): number;
   facts(): number;
   answer(): number;
+  settings(): number;
 }
-
-type RuleArguments = [kind: number, threshold: number, certain: number, uncertain: number, first: number, keep: boolean];
 
 // The order of beex::Status.
 const CODES: readonly (BeexErrorCode | undefined)[] = [undefined, 'not-a-pack', 'truncated', 'unsupported-version',
@@ -56,9 +56,14 @@ export interface Facts {
   foldCase: boolean;
   memory: number;
   rule: RuleWords;
+  /** 0 without skip gates. */
+  skipWidth: number;
+  elimination: boolean;
   labels: string;
   metadata: string;
   kernels: string;
+  /** The settings worth choosing, work rising; [] without a curve. */
+  curve: CurveRow[];
 }
 
 /** As embind.cpp's `Answer`; the arrays are copies. */
@@ -72,6 +77,9 @@ export interface Answer {
   probabilities: Float32Array;
   logits: Float32Array;
   labels: Uint32Array;
+  work: number;
+  /** As bindings/trace.h writes it; empty unless it was asked for. */
+  trace: Uint32Array;
 }
 
 const encoder = new TextEncoder();
@@ -105,13 +113,11 @@ export class Engine {
     return this.#module.HEAPU8.length;
   }
 
-  classify(a: string, b: string | undefined, rule: RuleWords): Answer {
+  classify(a: string, b: string | undefined, policy: Policy, trace: boolean): Answer {
     const aSize = this.#write(a, b);
-    const words: RuleArguments =
-      [rule.kind, rule.threshold, rule.certain, rule.uncertain, rule.first, rule.keepLowerEntropy];
-    this.#check(b === undefined
-      ? this.#raw.classify(aSize, ...words)
-      : this.#raw.classifyPair(aSize, this.#write(b, undefined, aSize), ...words));
+    const bSize = b === undefined ? 0 : this.#write(b, undefined, aSize);
+    this.#writeSettings(policy, trace);
+    this.#check(b === undefined ? this.#raw.classify(aSize) : this.#raw.classifyPair(aSize, bSize));
     // The views are taken after the call: memory may have grown in it.
     const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
     const at = this.#answer;
@@ -126,6 +132,8 @@ export class Engine {
       probabilities: floats(u32[at + 6]!),
       logits: floats(u32[at + 7]!),
       labels: u32.slice(u32[at + 8]! >> 2, (u32[at + 8]! >> 2) + u32[at + 9]!),
+      work: f32[at + 10]!,
+      trace: u32.slice(u32[at + 11]! >> 2, (u32[at + 11]! >> 2) + u32[at + 12]!),
     };
   }
 
@@ -133,6 +141,17 @@ export class Engine {
     this.#check(this.#raw.embed(this.#write(text, undefined)));
     const begin = this.#raw.vector() >> 2;
     return this.#module.HEAPF32.slice(begin, begin + this.facts.hiddenSize);
+  }
+
+  // In the order of embind.cpp's `Settings`.
+  #writeSettings({ rule, gamma, skipThreshold, budget }: Policy, trace: boolean): void {
+    const at = this.#raw.settings() >> 2;
+    const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
+    u32[at] = rule.kind;
+    f32.set([rule.threshold, rule.certain, rule.uncertain], at + 1);
+    u32.set([rule.first, Number(rule.keepLowerEntropy)], at + 4);
+    f32.set([gamma, skipThreshold, budget], at + 6);
+    u32[at + 9] = Number(trace);
   }
 
   // Encodes `text` at `offset` of the input, where there is room for it and for `next` after it. Returns its size in bytes.
@@ -168,15 +187,23 @@ export class Engine {
       const begin = word();
       return decoder.decode(u8.slice(begin, begin + word()));
     };
+    const rule = () => ({
+      kind: word(), threshold: float(), certain: float(), uncertain: float(), first: word(), keepLowerEntropy: word() !== 0,
+    });
+    const curveRow = (): CurveRow => {
+      const [work, accuracy] = [float(), float()];
+      const policy = { ...policyOf(rule()), gamma: float(), skipThreshold: float() };
+      at += 2; // budget and trace, which no pack says
+      return { work, accuracy, policy, name: SPEED_NAMES[word()] };
+    };
     return {
       inputs: word(), task: TASKS[word()]!, classes: word(), vocabularySize: word(), hiddenSize: word(), blocks: word(), heads: word(),
       slfnSize: word(), maxTokens: word(), embeddingBits: word(), positionBits: word(),
       slfnForm: SLFN_FORMS[word()]!, pooling: word() === 0 ? 'mean' : 'cls', foldCase: word() !== 0,
       memory: word(),
-      rule: {
-        kind: word(), threshold: float(), certain: float(), uncertain: float(), first: word(), keepLowerEntropy: word() !== 0,
-      },
+      rule: rule(), skipWidth: word(), elimination: word() !== 0,
       labels: text(), metadata: text(), kernels: text(),
+      curve: Array.from({ length: word() }, curveRow),
     };
   }
 }

@@ -1,7 +1,7 @@
 /** What went wrong, as a closed set. The message of the error says what to do about it. */
 export type BeexErrorCode =
   | 'invalid-argument' // a value of the wrong type or out of range was passed
-  | 'wrong-input' // a pair for a pack of single texts or the other way round; classifying with a pack that has no classes
+  | 'wrong-input' // a pair for a pack of single texts or the other way round; classes or a speed that the pack does not have
   | 'network' // a file could not be fetched or read
   | 'integrity' // the pack's SHA-256 is not the one asked for
   | 'not-a-pack' // the bytes are something else: another kind of file, or a server's error page

@@ -31,12 +31,13 @@ export type Exit = 'default' | 'off' | ExitRuleText | ExitRule;
 
 /**
  * Why the engine stopped where it did: `last` block reached; `certain`: entropy under the rule's lower guard; `reduction`:
- * another block had brought too little; `rising`: entropy went up, so the exit before answered; or the rule of that name held.
+ * another block had brought too little; `rising`: entropy went up, so the exit before answered; `budget`: the next block would not have
+ * ended in time; or the rule of that name held.
  */
-export type ExitReason = 'last' | 'certain' | 'reduction' | 'rising' | 'entropy' | 'patience' | 'probability';
+export type ExitReason = 'last' | 'certain' | 'reduction' | 'rising' | 'entropy' | 'patience' | 'probability' | 'budget';
 
 /** In the order of beex::ExitReason. @internal */
-export const REASONS: readonly ExitReason[] = ['last', 'certain', 'reduction', 'rising', 'entropy', 'patience', 'probability'];
+export const REASONS: readonly ExitReason[] = ['last', 'certain', 'reduction', 'rising', 'entropy', 'patience', 'probability', 'budget'];
 
 /** A rule as the engine takes it. @internal */
 export interface RuleWords {

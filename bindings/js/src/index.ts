@@ -7,9 +7,11 @@ export { BeexError, type BeexErrorCode } from './errors.js';
 export { formatExitRule, type Exit, type ExitReason, type ExitRule, type ExitRuleText } from './exit_rule.js';
 export { Classifier } from './classifier.js';
 export type {
-  Classification, ClassifyOptions, LabelScore, Memory, PackInfo, RankedClassification, TextPair,
+  Classification, ClassifyOptions, LabelScore, Memory, PackInfo, RankedClassification, TextPair, TracedClassification,
 } from './classifier.js';
 export type { Source, WasmSource } from './source.js';
+export type { Speed, SpeedName, SpeedPoint } from './speed.js';
+export type { Trace, TracedBlock, TracedExit, TracedWindow, TracedWord } from './trace.js';
 
 export interface Progress {
   /** `download` the pack, `compile` the engine, `verify` the pack's checksums and prepare it, `ready`. */

@@ -45,7 +45,8 @@ class Classifier {
   // `classify_pair`, and the other way round; a pack of features has no classes; a budget needs a clock.
   //
   // Under a budget, no block is begun that would end too late; every window is read and gives at least what exit 0 says, and each may
-  // use time up to its share of the text. The first such call measures for a few milliseconds how long a unit of cost takes here.
+  // use time up to its share of the text. The first such call measures for a few milliseconds how fast this machine is; later ones go on
+  // measuring.
   Error classify(std::string_view text, const Policy& policy, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
 
