@@ -1,6 +1,8 @@
 // The demo page. A user of the package like any other: it knows only what `beex` publishes.
-import { BeexError, load, type Classification, type Classifier, type ExitReason } from 'beex';
+import { BeexError, load, type Classification, type Classifier, type ClassifyOptions, type ExitReason } from 'beex';
 import sentiment from 'beex/packs/sentiment';
+import { drawFront } from './front';
+import { drawTrace } from './trace';
 
 const EXAMPLES = [
   'a charming and often affecting journey',
@@ -19,7 +21,7 @@ function element<T extends HTMLElement = HTMLElement>(id: string): T {
 }
 
 const text = element<HTMLTextAreaElement>('text');
-const runAll = element<HTMLInputElement>('all');
+const slider = element<HTMLInputElement>('speed');
 
 function make(tag: string, className: string, content = ''): HTMLElement {
   const made = document.createElement(tag);
@@ -50,14 +52,34 @@ function explain({ exit: { block, of, reason } }: Classification): string {
   return `${who} ${why[reason]}`;
 }
 
+// A place of the slider: what to ask the package for, and in words what that means.
+interface Stop {
+  options: ClassifyOptions;
+  words: string;
+}
+
+// The settings of the pack's curve from the fastest to the most accurate, or its own rule when it has none; then everything.
+function stopsOf({ info: { speeds } }: Classifier): Stop[] {
+  const measured = speeds.map(({ name, work, speedup, accuracy }): Stop => ({
+    options: { speed: name ?? { speedup } },
+    words: `${name ? `${name}: ` : ''}${percent.format(work)} of the work on average, ${percent.format(accuracy)} right on the texts it was tuned with`,
+  }));
+  const own: Stop = { options: {}, words: 'the pack’s own exit rule; it has no speed curve to choose from' };
+  return [...(measured.length > 0 ? measured : [own]), { options: { speed: 'full' }, words: 'full: every block, every word' }];
+}
+
 class Page {
   readonly #classifier: Classifier;
+  readonly #stops: Stop[];
   readonly #bars: { item: HTMLElement; fill: HTMLElement; share: HTMLElement }[];
   readonly #blocks: HTMLElement[];
   #timer = 0;
 
   constructor(classifier: Classifier) {
     this.#classifier = classifier;
+    this.#stops = stopsOf(classifier);
+    slider.max = String(this.#stops.length - 1);
+    slider.value = String(this.#stops.length - 2);
     this.#bars = classifier.labels.map((label) => {
       const item = make('li', '');
       const track = make('span', 'track');
@@ -91,8 +113,8 @@ class Page {
     }, 250);
   }
 
-  #classify(input: string): Classification {
-    return this.#classifier.classify(input, { exit: runAll.checked ? 'off' : 'default' });
+  #classify(input: string, trace = false): Classification {
+    return this.#classifier.classify(input, { ...this.#stops[slider.valueAsNumber]!.options, trace });
   }
 
   #show(input: string): void {
@@ -102,7 +124,7 @@ class Page {
       element('spoken').textContent = '';
       return;
     }
-    const result = this.#classify(input);
+    const result = this.#classify(input, true);
     this.#classifier.labels.forEach((label, index) => {
       const { item, fill, share } = this.#bars[index]!;
       const score = result.scores[label]!;
@@ -114,6 +136,10 @@ class Page {
       item.className = [index <= result.exit.block && 'ran', index === result.exit.block && 'answered'].filter(Boolean).join(' ');
     });
     element('why').textContent = explain(result) + (result.windows > 1 ? ` The text was read in ${result.windows} windows.` : '');
+    element('work').textContent = `${percent.format(result.work)} of the work of running everything`;
+    element('speed-words').textContent = this.#stops[slider.valueAsNumber]!.words;
+    drawFront(element('front'), this.#classifier.info.speeds, slider.valueAsNumber);
+    drawTrace(element('trace'), input, result.trace!);
   }
 
   #afterPause(input: string): void {
@@ -194,7 +220,7 @@ async function start(): Promise<void> {
     element('loading').hidden = true;
     text.disabled = false;
     text.addEventListener('input', () => page.update());
-    runAll.addEventListener('change', () => page.update());
+    slider.addEventListener('input', () => page.update());
     element('form').addEventListener('submit', (event) => event.preventDefault());
     for (const button of buttons) {
       button.disabled = false;

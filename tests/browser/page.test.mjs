@@ -33,7 +33,7 @@ test('typing gives the label that the package gives, with no error and no reques
   const text = 'a warm and funny film that I would see again';
   await page.fill('#text', '');
   await page.locator('#text').pressSequentially(text);
-  const { label, scores, exit } = classifier.classify(text);
+  const { label, scores, exit } = classifier.classify(text, { speed: 'accurate' });
   assert.equal(await page.locator('#bars .best .name').textContent(), label);
   assert.deepEqual(await page.locator('#bars .percent').allTextContents(), Object.values(scores).map(percent));
   assert.equal(await page.locator('#blocks li').count(), exit.of + 1);
@@ -53,14 +53,35 @@ test('the counter of requests counts', async () => {
   await page.waitForFunction(() => document.querySelector('#fact-requests').textContent === '1');
 });
 
-test('"Run all blocks" runs them, by keyboard too', async () => {
+test('the slider goes along the curve of the pack, by keyboard too', async () => {
   const { page } = await ready();
-  await page.locator('#all').focus();
-  await page.keyboard.press('Space');
-  const { blocks } = classifier.info;
+  const { blocks, speeds } = classifier.info;
+  const input = await page.inputValue('#text');
+  const percents = (speed) => Object.values(classifier.classify(input, { speed }).scores).map(percent);
+  assert.equal(await page.getAttribute('#speed', 'max'), String(speeds.length));
+  assert.equal(await page.locator('#front circle').count(), speeds.length);
+  await page.locator('#speed').focus();
+  await page.keyboard.press('End');
   assert.equal(await page.locator('#blocks li.ran').count(), blocks + 1);
-  assert.deepEqual(await page.locator('#bars .percent').allTextContents(),
-    Object.values(classifier.classify(await page.inputValue('#text'), { exit: 'off' }).scores).map(percent));
+  assert.deepEqual(await page.locator('#bars .percent').allTextContents(), percents('full'));
+  assert.match(await page.locator('#work').textContent(), /^100\.0%/);
+  await page.keyboard.press('Home');
+  assert.deepEqual(await page.locator('#bars .percent').allTextContents(), percents({ speedup: speeds[0].speedup }));
+  assert.match(await page.locator('#speed-words').textContent(), new RegExp(percent(speeds[0].accuracy)));
+});
+
+test('the trace shows every step, and which words were left behind', async () => {
+  const { page, problems } = await ready();
+  await page.fill('#text', 'The cast is wonderful, but the story of the film goes nowhere and takes two hours to get there.');
+  await page.locator('#speed').focus();
+  await page.keyboard.press('Home');
+  const input = await page.inputValue('#text');
+  const { trace } = classifier.classify(input, { speed: { speedup: classifier.info.speeds[0].speedup }, trace: true });
+  const [window] = trace.windows;
+  assert.equal(await page.locator('#trace li').count(), 1 + window.blocks.length);
+  assert.deepEqual(await page.locator('#trace .going').allTextContents(), window.blocks.flatMap(({ dropped }) => dropped.map(({ text }) => text)));
+  assert.equal(await page.locator('#trace li .words').first().textContent(), input);
+  assert.deepEqual(problems, []);
 });
 
 test('examples fill the box, an empty box hides the answer, odd and long text is read', async () => {
