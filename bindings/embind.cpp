@@ -1,15 +1,19 @@
-// The bridge to JavaScript: one class, numbers in and numbers out. Not a place for logic: bindings/js/src/engine.ts turns
+// The bridge to JavaScript: a few functions, numbers in and numbers out. Not a place for logic: bindings/js/src/engine.ts turns
 // this into the public API.
 //
-// Bytes never cross as C++ strings or containers. JavaScript asks for room (`reserve_pack`, `reserve_input`), writes bytes there,
-// makes one call and reads the answer at a fixed address, as 32-bit words in the order of the structs below. The engine owns all
-// of that memory. Nothing throws: calls that may fail return a Status or a null address, and `message` has the sentence.
-// Memory may grow in any call, so JavaScript takes its views anew afterwards.
+// One instance of the wasm is one engine, with one pack: what has no instance needs no handle, and its memory goes with the
+// instance. Bytes never cross as C++ strings or containers. JavaScript asks for room (`reservePack`, `reserveInput`), writes there and
+// into the settings, makes one call for a batch of texts and reads the answers at a fixed address. All of it is 32-bit words in the
+// order of the structs below. The engine owns all memory. Nothing throws: calls that may fail return a Status or a null address, and
+// `message` has the sentence. Memory may grow in `reserve…`, `load` and a
+// traced `classify`; JavaScript takes its views anew afterwards.
 #include <emscripten/bind.h>
 #include <emscripten/emscripten.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -34,7 +38,7 @@ struct Text {
 
 Text text_of(std::string_view text) { return {address_of(text.data()), static_cast<std::uint32_t>(text.size())}; }
 
-// How to classify; `#settings` in engine.ts, which writes it before a call. The budget is in microseconds, 0 for none.
+// How to classify; `#set` in engine.ts, which writes it before a call. The budget is in microseconds, 0 for none.
 struct Settings {
   std::uint32_t kind;
   float threshold, certain, uncertain;
@@ -47,17 +51,15 @@ struct Settings {
   }
 };
 
-// What the last classification gave; `Answer` in engine.ts. Probabilities and logits are addresses of f32[classes], labels that of
-// u32[label_count].
+// The answer for one text. After it come f32[classes] of probabilities, f32[classes] of logits and, in multi-label packs, u32[classes],
+// of which the first `label_count` are the answer's labels. The trace, as trace.h writes it, is that of the call's last text.
 struct Answer {
-  std::uint32_t label, exit_block, exit_reason, tokens, windows, truncated;
-  Address probabilities, logits, labels;
-  std::uint32_t label_count;
+  std::uint32_t label, exit_block, exit_reason, tokens, windows, truncated, label_count;
   float work;
   Address trace;
   std::uint32_t trace_words;
 };
-static_assert(sizeof(Answer) == 13 * 4);
+static_assert(sizeof(Answer) == 10 * 4);
 
 // A setting of the pack; `CurveRow` in speed.ts.
 struct CurveRow {
@@ -70,7 +72,7 @@ static_assert(sizeof(CurveRow) == 13 * 4);
 // Microseconds, as good as the browser's clock.
 constexpr beex::Clock kClock{[](void*) { return 1000.0 * emscripten_get_now(); }, nullptr};
 
-// What a loaded pack is; `Facts` in engine.ts.
+// What a loaded pack is, and where things are; `Facts` in engine.ts.
 struct Facts {
   std::uint32_t inputs, task, classes, vocabulary_size, hidden_size, blocks, heads, slfn_size, max_tokens, embedding_bits;
   std::uint32_t position_bits, slfn_form, pooling, fold_case, memory;
@@ -79,14 +81,16 @@ struct Facts {
   std::uint32_t rule_first_exit, rule_keep_lower_entropy;
   std::uint32_t skip_width, elimination;
   Text labels, metadata, kernels;
+  Address settings, answers;
+  std::uint32_t answer_words, batch;  // words from one answer to the next, and the most texts of one call
   std::uint32_t curve_points;
   CurveRow curve[beex::kMaxCurvePoints];
 };
-static_assert(sizeof(Facts) == (30 + 13 * beex::kMaxCurvePoints) * 4);
+static_assert(sizeof(Facts) == (34 + 13 * beex::kMaxCurvePoints) * 4);
 
 class Engine {
  public:
-  // Room for a pack or for UTF-8 text, at least `size` bytes; 0 when memory is refused. Valid until the next such call.
+  // Room for a pack or for texts, at least `size` bytes; 0 when memory is refused. Valid until the next such call.
   Address reserve_pack(std::uint32_t size) { return reserve(pack_, size); }
   Address reserve_input(std::uint32_t size) { return reserve(input_, size); }
 
@@ -100,34 +104,46 @@ class Engine {
     return status();
   }
 
-  // Classifies the first `size` bytes of the input under `settings`. Needs a successful `load`. Returns a Status; once it is 0, `answer`
-  // is filled.
-  std::uint32_t classify(std::uint32_t size) {
-    return run([&](beex::Result& result) { return classifier_->classify(input(0, size), settings_.policy(), result); });
-  }
-
-  // The same for a pair: `a_size` bytes, then `b_size` bytes.
-  std::uint32_t classify_pair(std::uint32_t a_size, std::uint32_t b_size) {
-    return run([&](beex::Result& result) {
-      return classifier_->classify_pair(input(0, a_size), input(a_size, b_size), settings_.policy(), result);
-    });
-  }
-
-  // Turns the first `size` bytes of the input into a vector. Needs a successful `load`. Returns a Status; once it is 0, `vector` is the
-  // address of f32[hidden_size], which holds until the next call.
-  std::uint32_t embed(std::uint32_t size) {
-    std::span<const float> vector;
-    error_ = classifier_->embed(input(0, size), vector);
-    vector_ = address_of(vector.data());
+  // Classifies `count` texts, at most `batch`, or as many pairs in a pack for pairs. The input begins with the size of each text in
+  // bytes, u32[count] or u32[2 count], and then has the texts in UTF-8, one right after the other. Needs a successful `load`. Returns a
+  // Status; once it is 0, the answers are there.
+  std::uint32_t classify(std::uint32_t count) {
+    const beex::Policy policy = settings_.policy();
+    const bool traced = settings_.trace != 0;
+    const std::size_t inputs = classifier_->pack().config.inputs;
+    const std::uint32_t* size = sizes();
+    const char* at = reinterpret_cast<const char*>(size + count * inputs);
+    const auto next = [&] {
+      const std::string_view text{at, *size++};
+      at += text.size();
+      return text;
+    };
+    std::uint32_t* out = reinterpret_cast<std::uint32_t*>(answers_.data());
+    error_ = {};
+    for (std::uint32_t i = 0; i < count && error_.ok(); ++i, out += facts_.answer_words) {
+      beex::Result result;
+      const std::string_view a = next();
+      if (traced) recorder_.watch(*classifier_);
+      error_ = inputs == 1 ? classifier_->classify(a, policy, result) : classifier_->classify_pair(a, next(), policy, result);
+      if (traced) recorder_.unwatch(*classifier_);
+      if (traced && !recorder_.complete()) error_ = beex::make_error(beex::Status::kOutOfMemory, "not enough memory for the trace of such a long text");
+      if (error_.ok()) write(result, traced ? recorder_.words() : std::span<const std::uint32_t>(), out);
+    }
     return status();
   }
-  Address vector() const { return vector_; }
 
-  // Fixed addresses for the life of the engine. The message ends with a zero byte.
+  // Turns a text into a vector; the input is as for one text of `classify`. Needs a successful `load`. Returns a Status; once it is 0,
+  // the vector, f32[hidden_size], is where the answers begin.
+  std::uint32_t embed() {
+    std::span<const float> vector;
+    error_ = classifier_->embed({reinterpret_cast<const char*>(sizes() + 1), *sizes()}, vector);
+    if (error_.ok()) std::memcpy(answers_.data(), vector.data(), vector.size_bytes());
+    return status();
+  }
+
+  // Fixed addresses. The message ends with a zero byte.
   Address message() const { return address_of(error_.message); }
   Address facts() const { return address_of(&facts_); }
-  Address answer() const { return address_of(&answer_); }
-  Address settings() const { return address_of(&settings_); }
 
  private:
   static Address reserve(beex::Bytes& bytes, std::uint32_t size) {
@@ -136,40 +152,40 @@ class Engine {
     return address_of(bytes.data());
   }
 
-  std::string_view input(std::size_t begin, std::size_t size) const {
-    return {reinterpret_cast<const char*>(input_.data()) + begin, size};
-  }
-
+  const std::uint32_t* sizes() const { return reinterpret_cast<const std::uint32_t*>(input_.data()); }
   std::uint32_t status() const { return static_cast<std::uint32_t>(error_.status); }
 
-  template <class Classify>
-  std::uint32_t run(Classify classify) {
-    beex::Result result;
-    const bool traced = settings_.trace != 0;
-    if (traced) recorder_.watch(*classifier_);
-    error_ = classify(result);
-    if (traced) recorder_.unwatch(*classifier_);
-    if (traced && !recorder_.complete()) error_ = beex::make_error(beex::Status::kOutOfMemory, "not enough memory for the trace of such a long text");
-    if (error_.ok()) {
-      const std::span<const std::uint32_t> trace = traced ? recorder_.words() : std::span<const std::uint32_t>();
-      answer_ = {result.label, result.exit_block, static_cast<std::uint32_t>(result.exit_reason), result.tokens, result.windows,
-                 result.truncated, address_of(result.probabilities.data()), address_of(result.logits.data()),
-                 address_of(result.labels.data()), static_cast<std::uint32_t>(result.labels.size()), static_cast<float>(result.work),
-                 address_of(trace.data()), static_cast<std::uint32_t>(trace.size())};
-    }
-    return status();
+  static void write(const beex::Result& result, std::span<const std::uint32_t> trace, std::uint32_t* out) {
+    const Answer answer{result.label, result.exit_block, static_cast<std::uint32_t>(result.exit_reason), result.tokens, result.windows,
+                        result.truncated, static_cast<std::uint32_t>(result.labels.size()),
+                        static_cast<float>(result.work), address_of(trace.data()), static_cast<std::uint32_t>(trace.size())};
+    const auto append = [&out](const void* words, std::size_t bytes) {
+      std::memcpy(out, words, bytes);
+      out += bytes / sizeof *out;
+    };
+    append(&answer, sizeof answer);
+    append(result.probabilities.data(), result.probabilities.size_bytes());
+    append(result.logits.data(), result.logits.size_bytes());
+    append(result.labels.data(), result.labels.size_bytes());
   }
 
   void fill_facts() {
+    constexpr std::size_t kAnswerBytes = 16384;  // for small memory; a call for so many texts costs nothing beside them
     const beex::Pack& pack = classifier_->pack();
     const beex::Config& config = pack.config;
     const beex::ExitRule& rule = pack.exit_rule;
+    const std::uint32_t answer_words =
+        static_cast<std::uint32_t>(sizeof(Answer) / 4) + (config.task == beex::Task::kMultiLabel ? 3 : 2) * config.classes;
+    const std::uint32_t batch = std::max<std::uint32_t>(1, kAnswerBytes / (4 * answer_words));
+    answers_ = beex::Bytes(4 * std::max<std::size_t>(std::size_t{answer_words} * batch, config.hidden_size));
+    if (answers_.size() == 0) error_ = beex::make_error(beex::Status::kOutOfMemory, "not enough memory for the answers");
     facts_ = {config.inputs, static_cast<std::uint32_t>(config.task), config.classes, config.vocabulary_size, config.hidden_size, config.blocks, config.heads,
               config.slfn_size, config.max_tokens, config.embedding_bits, config.position_bits,
               static_cast<std::uint32_t>(config.slfn_form), static_cast<std::uint32_t>(config.pooling), config.fold_case,
-              static_cast<std::uint32_t>(classifier_->memory()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
+              static_cast<std::uint32_t>(classifier_->memory() + answers_.size()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
               rule.certain, rule.uncertain, rule.first_exit, rule.keep_lower_entropy, config.skip_width,
-              config.elimination, text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels()), pack.curve_points, {}};
+              config.elimination, text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels()), address_of(&settings_),
+              address_of(answers_.data()), answer_words, batch, pack.curve_points, {}};
     for (std::uint32_t i = 0; i < pack.curve_points; ++i) {
       const beex::CurvePoint& point = pack.curve[i];
       const beex::Policy& policy = point.policy;
@@ -180,30 +196,29 @@ class Engine {
     }
   }
 
-  beex::Bytes pack_, input_;
+  beex::Bytes pack_, input_, answers_;
   std::unique_ptr<beex::Classifier> classifier_;
   beex::Error error_;
   Facts facts_ = {};
   Settings settings_ = {};
-  Answer answer_ = {};
   beex::TraceRecorder recorder_{kClock};
-  Address vector_ = 0;
 };
+
+// The engine of this instance.
+Engine& engine() {
+  static Engine instance;
+  return instance;
+}
 
 }  // namespace
 
 EMSCRIPTEN_BINDINGS(beex) {
-  emscripten::class_<Engine>("Engine")
-      .smart_ptr_constructor("Engine", &std::make_shared<Engine>)
-      .function("reservePack", &Engine::reserve_pack)
-      .function("reserveInput", &Engine::reserve_input)
-      .function("load", &Engine::load)
-      .function("classify", &Engine::classify)
-      .function("classifyPair", &Engine::classify_pair)
-      .function("embed", &Engine::embed)
-      .function("vector", &Engine::vector)
-      .function("message", &Engine::message)
-      .function("facts", &Engine::facts)
-      .function("answer", &Engine::answer)
-      .function("settings", &Engine::settings);
+  using emscripten::function;
+  function("reservePack", +[](std::uint32_t size) { return engine().reserve_pack(size); });
+  function("reserveInput", +[](std::uint32_t size) { return engine().reserve_input(size); });
+  function("load", +[] { return engine().load(); });
+  function("classify", +[](std::uint32_t count) { return engine().classify(count); });
+  function("embed", +[] { return engine().embed(); });
+  function("message", +[] { return engine().message(); });
+  function("facts", +[] { return engine().facts(); });
 }

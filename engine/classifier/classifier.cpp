@@ -233,9 +233,11 @@ std::size_t Classifier::State::rank_labels() {
   for (std::uint32_t c = 0; c < ranked.size(); ++c) {
     if (pooled[c] > pack.threshold[c]) ranked[count++] = c;
   }
-  // By class where equal, so that the order is one and the same everywhere. A stable sort would allocate.
-  std::sort(ranked.begin(), ranked.begin() + static_cast<std::ptrdiff_t>(count),
-            [this](std::uint32_t a, std::uint32_t b) { return pooled[a] != pooled[b] ? pooled[a] > pooled[b] : a < b; });
+  // By class where equal, so that the order is one and the same everywhere. A heap, as std::sort takes kilobytes of code.
+  const auto end = ranked.begin() + static_cast<std::ptrdiff_t>(count);
+  const auto likelier = [this](std::uint32_t a, std::uint32_t b) { return pooled[a] != pooled[b] ? pooled[a] > pooled[b] : a < b; };
+  std::make_heap(ranked.begin(), end, likelier);
+  std::sort_heap(ranked.begin(), end, likelier);
   return count;
 }
 

@@ -9,8 +9,12 @@ constexpr auto kTables = std::to_array<const KernelTable*>({
 #if defined(BEEX_SIMD128)
     &simd128::kTable,
 #endif
+#if defined(BEEX_ALL_KERNELS) || !defined(BEEX_SIMD128)
     &scalar::kTable,
+#endif
+#if defined(BEEX_ALL_KERNELS)
     &reference::kTable,
+#endif
 });
 
 }  // namespace

@@ -88,7 +88,7 @@ struct KernelTable {
                           float* out);
 };
 
-// The tables of this build, fastest first; `reference` is the last.
+// The tables of this build, fastest first; `reference` is the last. Without BEEX_ALL_KERNELS, as in the npm package, the fastest alone.
 std::span<const KernelTable* const> kernel_tables();
 
 // The table of that name, the fastest one for an empty name, or null.

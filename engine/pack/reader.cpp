@@ -3,7 +3,6 @@
 // Cheap before expensive: container and sizes first, then the checksums, then what is inside the sections.
 #include <algorithm>
 #include <cstdarg>
-#include <cstdio>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -11,6 +10,7 @@
 
 #include "beex/pack.h"
 #include "pack/container.h"
+#include "pack/format.h"
 #include "pack/lines.h"
 
 namespace beex {
@@ -353,7 +353,7 @@ void Reader::claim_exit(const Config& config, std::uint32_t index, ExitWeights& 
   } else {
     forbid("8-bit exit weights", "exit%u.weight", index);
     char name[kSectionNameSize + 1];
-    std::snprintf(name, sizeof name, "exit%u", index);
+    format_text(name, "exit%u", index);
     exit.rows = claim_few_bit(name, classes, d, config.exit_bits);
   }
   exit.bias = claim_floats(Content::kFloats, classes, "exit%u.bias", index);
@@ -447,7 +447,7 @@ std::string_view Reader::claim_text(const char* name) {
 // The bytes of a section of exactly `size` bytes, or nothing after noting what is wrong.
 std::span<const std::uint8_t> Reader::claim(Content content, std::size_t size, const char* format, std::va_list arguments) {
   char name[kSectionNameSize + 1];
-  std::vsnprintf(name, sizeof name, format, arguments);
+  vformat_text(name, format, arguments);
   const std::uint32_t index = container_.find(name);
   if (index == container_.size()) {
     fail(make_error(Status::kBadSection, "section \"%s\" is missing", name));
@@ -465,7 +465,7 @@ void Reader::forbid(const char* owner, const char* format, ...) {
   char name[kSectionNameSize + 1];
   std::va_list arguments;
   va_start(arguments, format);
-  std::vsnprintf(name, sizeof name, format, arguments);
+  vformat_text(name, format, arguments);
   va_end(arguments);
   const std::uint32_t index = container_.find(name);
   if (index == container_.size()) return;
@@ -646,7 +646,7 @@ Error Reader::read_curve(Pack& pack) const {
   for (std::size_t at = 0; at < curve_.size(); at += kCurvePointSize) {
     const std::uint32_t row = pack.curve_points;
     char where[40];
-    std::snprintf(where, sizeof where, "section \"policy.curve\", row %u", row);
+    format_text(where, "section \"policy.curve\", row %u", row);
     CurvePoint& point = pack.curve[row];
     const Error error = read_point(curve_.subspan(at, kCurvePointSize), pack, where, point);
     if (!error.ok()) return error;

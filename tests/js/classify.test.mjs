@@ -279,6 +279,26 @@ test('dispose ends a classifier', async () => {
   await failsWith('disposed', () => another.classify('x'));
 });
 
+test('a list in one call answers what its texts answer alone: more than a call takes, a huge one among them, pairs, labels', () => {
+  const texts = Array.from({ length: 400 }, (_, i) => TEXTS[i % TEXTS.length] + i);
+  texts[200] = 'long '.repeat(20_000);
+  for (const [classifier, inputs] of [
+    [open, texts], [multi, texts], [pairs, texts.map((a, i) => ({ a, b: texts[(i * 7) % texts.length].slice(0, 900) }))],
+  ]) {
+    assert.deepEqual(classifier.classify(inputs), inputs.map((input) => classifier.classify(input)));
+  }
+  assert.deepEqual(open.classify([]), []);
+  assert.deepEqual(open.embed(texts.slice(0, 20)), texts.slice(0, 20).map((text) => open.embed(text)));
+});
+
+test('a list of 1 000 texts, again and again, takes no memory', () => {
+  const texts = Array.from({ length: 1000 }, (_, i) => `text ${i}`);
+  open.classify(texts);
+  const { total } = open.memory();
+  for (let i = 0; i < 30; i++) open.classify(texts);
+  assert.equal(open.memory().total, total);
+});
+
 test('100 000 texts later, memory is what it was', () => {
   const options = { exit: 'entropy:1.5' };
   for (let i = 0; i < 1000; i++) open.classify(`text ${i}`, options);

@@ -43,13 +43,11 @@ void* counted(void* memory) {
 
 extern "C" {
 void* __libc_malloc(std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
+void* __libc_calloc(std::size_t, std::size_t);
 void __libc_free(void*);
 
 void* malloc(std::size_t size) { return refused() ? nullptr : counted(__libc_malloc(size)); }
-void* aligned_alloc(std::size_t alignment, std::size_t size) {
-  return refused() ? nullptr : counted(__libc_memalign(alignment, size));
-}
+void* calloc(std::size_t count, std::size_t size) { return refused() ? nullptr : counted(__libc_calloc(count, size)); }
 void free(void* memory) {
   if (watch.on && memory != nullptr) watch.live -= static_cast<long long>(malloc_usable_size(memory));
   __libc_free(memory);

@@ -161,9 +161,19 @@ export class Classifier<Label extends string = string> {
       throw new BeexError('invalid-argument', `The option topK is ${describe(topK)}, not a whole number of at least 1.`);
     }
     if (typeof trace !== 'boolean') throw new BeexError('invalid-argument', `The option trace is ${describe(trace)}, not a boolean.`);
-    return Array.isArray(input)
-      ? input.map((each, index) => this.#classify(engine, each, policy, topK, trace, `Input ${index}`))
-      : this.#classify(engine, input, policy, topK, trace, 'The input');
+    const texts: string[] = [];
+    if (Array.isArray(input)) {
+      for (const [index, each] of input.entries()) this.#take(each, `Input ${index}`, texts);
+    } else {
+      this.#take(input, 'The input', texts);
+    }
+    const { inputs } = engine.facts;
+    const results = engine.classify(texts, policy, trace).map((answer, index) => {
+      const result = this.#result(answer, topK);
+      if (trace) result.trace = readTrace(answer.trace, this.labels, texts[index * inputs]!, inputs === 2 ? texts[index * 2 + 1] : undefined);
+      return result;
+    });
+    return Array.isArray(input) ? results : results[0]!;
   }
 
   /**
@@ -218,20 +228,14 @@ export class Classifier<Label extends string = string> {
     return policy;
   }
 
-  #classify(
-    engine: Engine, input: unknown, policy: Policy, topK: number | undefined, trace: boolean, which: string,
-  ): Classification<Label> {
-    const answer = (a: string, b?: string) => {
-      const answered = engine.classify(a, b, policy, trace);
-      const result = this.#result(answered, topK);
-      if (trace) result.trace = readTrace(answered.trace, this.labels, a, b);
-      return result;
-    };
+  // Checks an input and appends its text, or the two of a pair.
+  #take(input: unknown, which: string, texts: string[]): void {
     if (typeof input === 'string') {
       if (this.info.inputs === 'pair') {
         throw new BeexError('wrong-input', `${which} is one text, but this pack compares two: classify({ a: 'first', b: 'second' }).`);
       }
-      return answer(input);
+      texts.push(input);
+      return;
     }
     const { a, b } = (input ?? {}) as Partial<TextPair>;
     if (typeof a !== 'string' || typeof b !== 'string') {
@@ -240,7 +244,7 @@ export class Classifier<Label extends string = string> {
     if (this.info.inputs === 'text') {
       throw new BeexError('wrong-input', `${which} is a pair, but this pack takes single texts: classify('a text').`);
     }
-    return answer(a, b);
+    texts.push(a, b);
   }
 
   #result(answer: Answer, topK: number | undefined): Classification<Label> {

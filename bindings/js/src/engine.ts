@@ -7,26 +7,18 @@ import { raceAbort, readSource, type WasmSource } from './source.js';
 
 declare const __BUILD_ID__: string; // set by build.mjs, which writes the same into a section of the wasm files
 
-/** What `createModule` gives: the surface of embind.cpp. */
+/** What `createModule` gives: the surface of embind.cpp. The views are new ones after memory grew. */
 export interface EngineModule {
   readonly HEAPU8: Uint8Array;
   readonly HEAPU32: Uint32Array;
   readonly HEAPF32: Float32Array;
-  readonly Engine: new () => RawEngine;
-}
-
-interface RawEngine {
   reservePack(size: number): number;
   reserveInput(size: number): number;
   load(): number;
-  classify(size: number): number;
-  classifyPair(aSize: number, bSize: number): number;
-  embed(size: number): number;
-  vector(): number;
+  classify(count: number): number;
+  embed(): number;
   message(): number;
   facts(): number;
-  answer(): number;
-  settings(): number;
 }
 
 // The order of beex::Status.
@@ -62,6 +54,11 @@ export interface Facts {
   labels: string;
   metadata: string;
   kernels: string;
+  /** Where embind.cpp's `Settings` and answers are, as indices of words; words from one answer to the next; the most texts of a call. */
+  settings: number;
+  answers: number;
+  answerWords: number;
+  batch: number;
   /** The settings worth choosing, work rising; [] without a curve. */
   curve: CurveRow[];
 }
@@ -82,6 +79,12 @@ export interface Answer {
   trace: Uint32Array;
 }
 
+// Words of embind.cpp's `Answer` before its arrays.
+const ANSWER_HEAD = 10;
+
+// The most UTF-8 bytes of texts that go into one call, unless one text alone has more.
+const BATCH_BYTES = 65536;
+
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
@@ -89,22 +92,18 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 export class Engine {
   readonly facts: Facts;
   readonly #module: EngineModule;
-  readonly #raw: RawEngine;
-  readonly #answer: number;
   #input = 0;
   #inputSize = 0;
 
   /** Copies the pack into the engine and has it checked. */
   constructor(module: EngineModule, pack: Uint8Array) {
     this.#module = module;
-    this.#raw = new module.Engine();
-    const address = this.#raw.reservePack(pack.length);
+    const address = module.reservePack(pack.length);
     if (address === 0 && pack.length > 0) {
       throw new BeexError('out-of-memory', `There is no memory for a pack of ${pack.length} bytes.`);
     }
     module.HEAPU8.set(pack, address);
-    this.#check(this.#raw.load());
-    this.#answer = this.#raw.answer() >> 2;
+    this.#check(module.load());
     this.facts = this.#readFacts();
   }
 
@@ -113,39 +112,56 @@ export class Engine {
     return this.#module.HEAPU8.length;
   }
 
-  classify(a: string, b: string | undefined, policy: Policy, trace: boolean): Answer {
-    const aSize = this.#write(a, b);
-    const bSize = b === undefined ? 0 : this.#write(b, undefined, aSize);
-    this.#writeSettings(policy, trace);
-    this.#check(b === undefined ? this.#raw.classify(aSize) : this.#raw.classifyPair(aSize, bSize));
-    // The views are taken after the call: memory may have grown in it.
-    const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
-    const at = this.#answer;
-    const floats = (address: number) => f32.slice(address >> 2, (address >> 2) + this.facts.classes);
-    return {
-      label: u32[at]!,
-      exitBlock: u32[at + 1]!,
-      reason: REASONS[u32[at + 2]!]!,
-      tokens: u32[at + 3]!,
-      windows: u32[at + 4]!,
-      truncated: u32[at + 5] !== 0,
-      probabilities: floats(u32[at + 6]!),
-      logits: floats(u32[at + 7]!),
-      labels: u32.slice(u32[at + 8]! >> 2, (u32[at + 8]! >> 2) + u32[at + 9]!),
-      work: f32[at + 10]!,
-      trace: u32.slice(u32[at + 11]! >> 2, (u32[at + 11]! >> 2) + u32[at + 12]!),
-    };
+  /** The answers for texts, in a pack for pairs for every two of them. One call of the engine for many. */
+  classify(texts: readonly string[], policy: Policy, trace: boolean): Answer[] {
+    const { inputs } = this.facts;
+    const batch = trace ? 1 : this.facts.batch; // one trace a call
+    const answers: Answer[] = [];
+    for (let from = 0; from < texts.length;) {
+      let to = from, characters = 0;
+      do {
+        for (const end = to + inputs; to < end; to++) characters += texts[to]!.length;
+      } while (to < texts.length && to - from < batch * inputs && 3 * (characters + texts[to]!.length) < BATCH_BYTES);
+      this.#write(texts, from, to, characters);
+      this.#set(policy, trace);
+      const count = (to - from) / inputs;
+      this.#check(this.#module.classify(count));
+      for (let i = 0; i < count; i++) answers.push(this.#readAnswer(this.facts.answers + i * this.facts.answerWords));
+      from = to;
+    }
+    return answers;
   }
 
   embed(text: string): Float32Array {
-    this.#check(this.#raw.embed(this.#write(text, undefined)));
-    const begin = this.#raw.vector() >> 2;
-    return this.#module.HEAPF32.slice(begin, begin + this.facts.hiddenSize);
+    this.#write([text], 0, 1, text.length);
+    this.#check(this.#module.embed());
+    return this.#module.HEAPF32.slice(this.facts.answers, this.facts.answers + this.facts.hiddenSize);
+  }
+
+  // Writes texts of so many characters in all as embind.cpp's `classify` wants them. Lone surrogates become U+FFFD.
+  #write(texts: readonly string[], from: number, to: number, characters: number): void {
+    const most = 4 * (to - from) + 3 * characters;
+    if (most > this.#inputSize) {
+      const size = Math.max(4096, most);
+      this.#input = size < 2 ** 32 ? this.#module.reserveInput(size) : 0;
+      this.#inputSize = this.#input === 0 ? 0 : size;
+      if (this.#input === 0) {
+        throw new BeexError('out-of-memory', `There is no memory for a text of ${characters} characters; cut it into parts.`);
+      }
+    }
+    const { HEAPU8: u8, HEAPU32: u32 } = this.#module;
+    const end = this.#input + this.#inputSize;
+    let at = this.#input + 4 * (to - from);
+    for (let i = from; i < to; i++) {
+      const { written } = encoder.encodeInto(texts[i]!, u8.subarray(at, end));
+      u32[(this.#input >> 2) + i - from] = written;
+      at += written;
+    }
   }
 
   // In the order of embind.cpp's `Settings`.
-  #writeSettings({ rule, gamma, skipThreshold, budget }: Policy, trace: boolean): void {
-    const at = this.#raw.settings() >> 2;
+  #set({ rule, gamma, skipThreshold, budget }: Policy, trace: boolean): void {
+    const at = this.facts.settings;
     const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
     u32[at] = rule.kind;
     f32.set([rule.threshold, rule.certain, rule.uncertain], at + 1);
@@ -154,33 +170,36 @@ export class Engine {
     u32[at + 9] = Number(trace);
   }
 
-  // Encodes `text` at `offset` of the input, where there is room for it and for `next` after it. Returns its size in bytes.
-  // Lone surrogates become U+FFFD.
-  #write(text: string, next: string | undefined, offset = 0): number {
-    const most = offset + 3 * (text.length + (next?.length ?? 0));
-    if (most > this.#inputSize) {
-      const size = Math.max(4096, most);
-      this.#input = size < 2 ** 32 ? this.#raw.reserveInput(size) : 0;
-      this.#inputSize = this.#input === 0 ? 0 : size;
-      if (this.#input === 0) {
-        throw new BeexError('out-of-memory', `There is no memory for a text of ${text.length} characters; cut it into parts.`);
-      }
-    }
-    const begin = this.#input + offset;
-    return encoder.encodeInto(text, this.#module.HEAPU8.subarray(begin, this.#input + this.#inputSize)).written;
+  #readAnswer(at: number): Answer {
+    const { HEAPU32: u32, HEAPF32: f32 } = this.#module;
+    const { classes } = this.facts;
+    const floats = at + ANSWER_HEAD, labels = floats + 2 * classes;
+    return {
+      label: u32[at]!,
+      exitBlock: u32[at + 1]!,
+      reason: REASONS[u32[at + 2]!]!,
+      tokens: u32[at + 3]!,
+      windows: u32[at + 4]!,
+      truncated: u32[at + 5] !== 0,
+      probabilities: f32.slice(floats, floats + classes),
+      logits: f32.slice(floats + classes, labels),
+      labels: u32.slice(labels, labels + u32[at + 6]!),
+      work: f32[at + 7]!,
+      trace: u32.slice(u32[at + 8]! >> 2, (u32[at + 8]! >> 2) + u32[at + 9]!),
+    };
   }
 
   #check(status: number): void {
     if (status === 0) return;
     const heap = this.#module.HEAPU8;
-    const begin = this.#raw.message();
+    const begin = this.#module.message();
     const message = decoder.decode(heap.slice(begin, heap.indexOf(0, begin)));
     throw new BeexError(CODES[status] ?? 'internal', message);
   }
 
   #readFacts(): Facts {
     const { HEAPU8: u8, HEAPU32: u32, HEAPF32: f32 } = this.#module;
-    let at = this.#raw.facts() >> 2;
+    let at = this.#module.facts() >> 2;
     const word = () => u32[at++]!;
     const float = () => f32[at++]!;
     const text = () => {
@@ -203,6 +222,7 @@ export class Engine {
       memory: word(),
       rule: rule(), skipWidth: word(), elimination: word() !== 0,
       labels: text(), metadata: text(), kernels: text(),
+      settings: word() >> 2, answers: word() >> 2, answerWords: word(), batch: word(),
       curve: Array.from({ length: word() }, curveRow),
     };
   }

@@ -26,7 +26,8 @@ class Bytes {
   std::span<const std::uint8_t> view() const { return {data_, size_}; }
 
  private:
-  std::uint8_t* data_ = nullptr;
+  void* block_ = nullptr;          // what the allocator gave
+  std::uint8_t* data_ = nullptr;   // its first aligned byte
   std::size_t size_ = 0;
 };
 

@@ -68,7 +68,7 @@ class Classifier {
   std::unique_ptr<State> state_;
 };
 
-// Names of the kernel implementations in this build, fastest first; "reference" is always the last.
+// Names of the kernel implementations in this build, fastest first. Builds with tests have them all, the npm package has the fastest.
 std::span<const char* const> kernel_names();
 
 }  // namespace beex
