@@ -30,7 +30,7 @@ export async function servePackage(files = {}, packs = [], policy = POLICY) {
     server.closeAllConnections();
     rmSync(folder, { recursive: true, force: true });
   };
-  return { url, close };
+  return { server, url, close };
 }
 
 // A page that remembers what went wrong and what was requested.

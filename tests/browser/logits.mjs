@@ -1,20 +1,22 @@
 // Prints what a pack answers in Chromium, as bits, in the form of tests/tools/logits.cpp from the "|" on, so that engines can be
 // compared with cmp:
 //
-//   node tests/browser/logits.mjs [--node] [--scalar] PACK TEXTFILE
+//   node tests/browser/logits.mjs [--firefox | --node] [--scalar] PACK TEXTFILE
 //   build/native/tests/logits PACK < TEXTFILE | sed 's/^.*|/|/'
 //
-// --node runs the same package in Node instead, --scalar the engine without SIMD. The kernels' name goes to stderr.
+// --firefox and --node run the same package there instead, --scalar the engine without SIMD. The kernels' name goes to stderr.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { launch, openPage, servePackage } from './chromium.mjs';
+import { runInFirefox } from './firefox.mjs';
 
 const { values, positionals: [pack, texts] } = parseArgs({
-  allowPositionals: true, options: { node: { type: 'boolean', default: false }, scalar: { type: 'boolean', default: false } },
+  allowPositionals: true,
+  options: { firefox: { type: 'boolean', default: false }, node: { type: 'boolean', default: false }, scalar: { type: 'boolean', default: false } },
 });
 if (!pack || !texts) {
-  console.error('usage: node tests/browser/logits.mjs [--node] [--scalar] PACK TEXTFILE');
+  console.error('usage: node tests/browser/logits.mjs [--firefox | --node] [--scalar] PACK TEXTFILE');
   process.exit(2);
 }
 const lines = readFileSync(texts, 'utf8').split('\n');
@@ -40,6 +42,8 @@ async function answer(module, source, simd, inputs) {
 let result;
 if (values.node) {
   result = await answer(new URL('../../bindings/js/dist/index.js', import.meta.url), pack, !values.scalar, lines);
+} else if (values.firefox) {
+  result = await runInFirefox([pack], answer, './beex/index.js', `./${basename(pack)}`, !values.scalar, lines);
 } else {
   const site = await servePackage({}, [pack]);
   const browser = await launch();

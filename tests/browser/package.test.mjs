@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { POLICY } from '../../scripts/serve.mjs';
 import { launch, openPage, root, servePackage } from './chromium.mjs';
+import { runInFirefox } from './firefox.mjs';
 import { load } from '../../bindings/js/dist/index.js';
 
 const packs = ['tiny_open.beex', 'tiny_bounded.beex'].map((name) => join(root, 'model_pack/golden', name));
@@ -61,6 +62,14 @@ test('page: every source, the same bits as Node, SIMD and scalar', async () => {
   assert.deepEqual(found.pair, expected.pair);
   assert.deepEqual(problems, []);
   assert.ok(requests.every((url) => url.startsWith(site.url)), requests.join('\n'));
+});
+
+test('Firefox loads a pack by its address and answers the same', async () => {
+  const scores = await runInFirefox([packs[0]], async (texts) => {
+    const { load } = await import('./beex/index.js');
+    return (await load('./tiny_open.beex')).classify(texts).map(({ score }) => score);
+  }, TEXTS);
+  assert.deepEqual(scores, (await load(packs[0])).classify(TEXTS).map(({ score }) => score));
 });
 
 test('module worker and service worker', async () => {
