@@ -10,12 +10,12 @@ namespace beex {
 
 // Costs of one step of each kind. Measured; `scripts/bench --fit-cost` prints them anew, and beex_train/cost.py has the same.
 namespace cost {
-constexpr double kEmbedding = 200.0;  // an element of a token's row: unpack, add, normalize
-constexpr double kNgram = 150.0;      // a column of an n-gram's row
-constexpr double kAttention = 11.0;   // a multiply-add of scores or of contexts
-constexpr double kVector = 36.0;      // an element of a norm, a quantizer or an activation function
-constexpr double kPooling = 18.0;     // an element of the pooled sum
-constexpr double kExit = 80.0;        // a float multiply-add of an exit or of a gate
+constexpr double kEmbedding = 360.0;  // an element of a token's row: unpack, add, normalize
+constexpr double kNgram = 260.0;      // a column of an n-gram's row
+constexpr double kAttention = 19.0;   // a multiply-add of scores or of contexts
+constexpr double kVector = 56.0;      // an element of a norm, a quantizer or an activation function
+constexpr double kPooling = 29.0;     // an element of the pooled sum
+constexpr double kExit = 145.0;       // a float multiply-add of an exit or of a gate
 }  // namespace cost
 
 // The parts of one network's cost. Sums of them are the same doubles everywhere if they are added in the same order.

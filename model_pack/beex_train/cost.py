@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from .model import ModelConfig
 
 # Measured: `scripts/bench --fit-cost` prints them anew.
-EMBEDDING = 200.0  # an element of a token's row: unpack, add, normalize
-NGRAM = 150.0  # a column of an n-gram's row
-ATTENTION = 11.0  # a multiply-add of scores or of contexts
-VECTOR = 36.0  # an element of a norm, a quantizer or an activation function
-POOLING = 18.0  # an element of the pooled sum
-EXIT = 80.0  # a float multiply-add of an exit or of a gate
+EMBEDDING = 360.0  # an element of a token's row: unpack, add, normalize
+NGRAM = 260.0  # a column of an n-gram's row
+ATTENTION = 19.0  # a multiply-add of scores or of contexts
+VECTOR = 56.0  # an element of a norm, a quantizer or an activation function
+POOLING = 29.0  # an element of the pooled sum
+EXIT = 145.0  # a float multiply-add of an exit or of a gate
 
 Number = Any  # an integer, or an array of them
 
