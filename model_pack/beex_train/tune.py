@@ -36,6 +36,8 @@ def tune(data: bytes, rows: Table) -> tuple[bytes, list[CurvePoint]]:
         sections |= {"config": words.tobytes(), "elimination.profile": np.array(loaded.model.profile, "<f4").tobytes()}
     if metrics := pack.metadata.get("metrics"):
         metrics = metrics | {"profile": loaded.model.profile, "curve": [point.describe() for point in points]}
+        if "dev" in metrics:  # what the old curve's settings gave on dev rows says nothing of the new ones
+            metrics["dev"] = {key: value for key, value in metrics["dev"].items() if key != "speeds"}
         sections["metadata"] = json_section(pack.metadata | {"metrics": metrics})
     return with_sections(data, sections, optional={"policy.curve"}), points
 
