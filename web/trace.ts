@@ -12,7 +12,7 @@ function make(tag: string, className: string, content = ''): HTMLElement {
   return made;
 }
 
-/** Fills `list` with the steps of the first window of `text`. */
+/** Fills `list` with the steps of the first window of `text`, and says so where there are more. */
 export function drawTrace(list: HTMLElement, text: string, trace: Trace): void {
   const window = trace.windows[0]!;
   const gone = new Set<TracedWord>();
@@ -23,6 +23,7 @@ export function drawTrace(list: HTMLElement, text: string, trace: Trace): void {
     steps.push(step(`Block ${block.block}`, facts, text, window, gone, block.dropped));
     for (const word of block.dropped) gone.add(word);
   }
+  if (trace.windows.length > 1) steps.push(make('li', 'hint', `This was the first of ${trace.windows.length} windows.`));
   list.replaceChildren(...steps);
 }
 

@@ -95,6 +95,7 @@ test('examples fill the box, an empty box hides the answer, odd and long text is
   assert.equal(await page.locator('#result').isVisible(), true);
   await page.fill('#text', 'a long and winding text '.repeat(1000));
   await page.waitForFunction(() => / windows\.$/.test(document.querySelector('#why').textContent));
+  assert.match(await page.locator('#trace li').last().textContent(), /^This was the first of \d+ windows\.$/);
   assert.deepEqual(problems, []);
 });
 
