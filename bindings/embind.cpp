@@ -79,7 +79,8 @@ struct Facts {
   std::uint32_t rule_kind;
   float rule_threshold, rule_certain, rule_uncertain;
   std::uint32_t rule_first_exit, rule_keep_lower_entropy;
-  std::uint32_t skip_width, elimination;
+  std::uint32_t skip_width;
+  float elimination;  // how many times as fast it can make the whole network; 1 without it
   Text labels, metadata, kernels;
   Address settings, answers;
   std::uint32_t answer_words, batch;  // words from one answer to the next, and the most texts of one call
@@ -141,6 +142,8 @@ class Engine {
     return status();
   }
 
+  double gamma_for(double speedup) const { return classifier_->gamma_for(speedup); }
+
   // Fixed addresses. The message ends with a zero byte.
   Address message() const { return address_of(error_.message); }
   Address facts() const { return address_of(&facts_); }
@@ -184,7 +187,7 @@ class Engine {
               static_cast<std::uint32_t>(config.slfn_form), static_cast<std::uint32_t>(config.pooling), config.fold_case,
               static_cast<std::uint32_t>(classifier_->memory() + answers_.size()), static_cast<std::uint32_t>(rule.kind), rule.threshold,
               rule.certain, rule.uncertain, rule.first_exit, rule.keep_lower_entropy, config.skip_width,
-              config.elimination, text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels()), address_of(&settings_),
+              static_cast<float>(classifier_->elimination_speedup(beex::kMostGamma)), text_of(pack.labels), text_of(pack.metadata), text_of(classifier_->kernels()), address_of(&settings_),
               address_of(answers_.data()), answer_words, batch, pack.curve_points, {}};
     for (std::uint32_t i = 0; i < pack.curve_points; ++i) {
       const beex::CurvePoint& point = pack.curve[i];
@@ -219,6 +222,7 @@ EMSCRIPTEN_BINDINGS(beex) {
   function("load", +[] { return engine().load(); });
   function("classify", +[](std::uint32_t count) { return engine().classify(count); });
   function("embed", +[] { return engine().embed(); });
+  function("gammaFor", +[](double speedup) { return engine().gamma_for(speedup); });
   function("message", +[] { return engine().message(); });
   function("facts", +[] { return engine().facts(); });
 }

@@ -10,6 +10,7 @@
 #include "classifier/pace.h"
 #include "classifier/run.h"
 #include "model/cost.h"
+#include "model/elimination.h"
 #include "model/network.h"
 
 namespace beex {
@@ -278,6 +279,19 @@ Error Classifier::classify_pair(std::string_view a, std::string_view b, const Po
   const Error error = state_->start(policy);
   if (error.ok()) state_->classify_pair(a, b, policy, result);
   return error;
+}
+
+double Classifier::elimination_speedup(float gamma) const {
+  return beex::elimination_speedup(state_->cost, state_->pack.elimination_profile, state_->pack.config.max_tokens, gamma);
+}
+
+float Classifier::gamma_for(double speedup) const {
+  float low = 0.0f, high = kMostGamma;
+  for (int i = 0; i < 24; ++i) {
+    const float middle = 0.5f * (low + high);
+    (elimination_speedup(middle) < speedup ? low : high) = middle;
+  }
+  return high;
 }
 
 Error Classifier::embed(std::string_view text, std::span<const float>& vector) {

@@ -29,4 +29,16 @@ std::span<std::uint32_t> choose_kept(std::span<const float> mass, std::size_t co
   return kept.first(count);
 }
 
+double elimination_speedup(const CostModel& cost, std::span<const float> profile, std::size_t tokens, float gamma) {
+  const double dense = cost.dense(tokens), block = cost.block(tokens, tokens);
+  double saved = cost.pooling(tokens);
+  std::size_t left = tokens;
+  for (const float share : profile) {
+    const std::size_t entering = left;
+    left = kept_tokens(share, gamma, entering, tokens);
+    saved += block - cost.block(entering, left);
+  }
+  return dense / (dense - (saved - cost.pooling(left)));
+}
+
 }  // namespace beex

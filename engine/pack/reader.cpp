@@ -21,7 +21,7 @@ constexpr std::size_t kRuleSize = 24;
 constexpr std::size_t kCurvePointSize = 48;
 constexpr std::uint32_t kMaxSkipWidth = 64;
 constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1;  // features, bits of a config word
-constexpr float kLeastShare = 1.0f / 1048576.0f, kLargestGamma = 16.0f;
+constexpr float kLeastShare = 1.0f / 1048576.0f;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
 constexpr std::uint32_t kMaxSlfnSize = 4096;
@@ -678,7 +678,7 @@ Error Reader::read_point(std::span<const std::uint8_t> words, const Pack& pack, 
   if (!(word.work > 0.0f && word.work <= kLargestFloat) || !within(word.accuracy, 0.0f, 1.0f)) {
     return make_error(Status::kBadValue, "%s: work must be a number above 0, and accuracy one from 0 to 1", where);
   }
-  if (!within(word.gamma, 0.0f, pack.config.elimination ? kLargestGamma : 0.0f)) {
+  if (!within(word.gamma, 0.0f, pack.config.elimination ? kMostGamma : 0.0f)) {
     return make_error(Status::kBadValue, "%s: gamma must be a number from 0 to 16, and 0 in a pack without elimination", where);
   }
   if (!within(word.skip_threshold, pack.config.skip_width > 0 ? 0.0f : 1.0f, 1.0f)) {

@@ -149,6 +149,8 @@ test('--speed: names, speed-ups and budgets; what the pack cannot do ends with w
   }
   const off = ['classify', '--pack', pack, '--format', 'jsonl', '--exit', 'off', '--speed'];
   assert.equal(JSON.parse(await succeeds([...off, '0.000001ms'], text)).exit.reason, 'budget');
+  const { work } = JSON.parse(await succeeds([...off, '1.2x'], text));
+  assert.equal(Math.fround(work), adaptive.classify(text, { speed: { speedup: 1.2 }, exit: 'off' }).work);
   assert.match((await fails(2, [...off, 'fast'], text)).stderr, /--speed and --exit both/);
   assert.match((await fails(1, ['classify', '--pack', pack, '--speed', '9x'], text)).stderr, /speed-ups up to 3\.33/);
   assert.match((await fails(1, ['classify', '--pack', open, '--speed', 'fast'], text)).stderr, /without a speed curve/);

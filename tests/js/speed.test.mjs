@@ -92,6 +92,28 @@ test('a speed-up takes the most accurate setting that is fast enough', () => {
   assert.deepEqual(adaptive.classify(text, { speed: { speedup: 1 } }), adaptive.classify(text, { speed: 'accurate' }));
 });
 
+test('a speed-up with an exit rule leaves out words until all blocks are so fast, and the exits come on top', async () => {
+  const text = 'a '.repeat(adaptive.info.maxTokens - 2); // fills one window
+  for (const classifier of [adaptive, scalar]) {
+    let before = 2;
+    for (const speedup of [1, 1.2, 1.5, 1.8]) {
+      const result = classifier.classify(text, { speed: { speedup }, exit: 'off' });
+      assert.equal(result.windows, 1);
+      assert.equal(result.exit.block, classifier.info.blocks);
+      assert.ok(result.work <= 1 / speedup + 1e-6 && result.work > 0.9 / speedup, `${speedup} gives ${1 / result.work}`);
+      assert.ok(result.work < before);
+      before = result.work;
+      assert.deepEqual(result, adaptive.classify(text, { speed: { speedup }, exit: 'off' }));
+      const stopped = classifier.classify(text, { speed: { speedup }, exit: 'entropy:2' });
+      assert.deepEqual([stopped.exit.block, stopped.exit.reason], [0, 'entropy']);
+    }
+  }
+  assert.deepEqual(adaptive.classify(text, { speed: { speedup: 1 }, exit: 'off' }), adaptive.classify(text, { speed: 'full' }));
+  const profiled = await load(edited(packBytes('tiny_adaptive'), (view, section) => view.setUint8(section('policy.curve').entry, 0x78)));
+  assert.deepEqual(profiled.info.speeds, []);
+  assert.deepEqual(profiled.classify(text, { speed: { speedup: 1.5 }, exit: 'off' }), adaptive.classify(text, { speed: { speedup: 1.5 }, exit: 'off' }));
+});
+
 test('what the pack cannot do, and what is no speed, is said in words', async () => {
   const refused = async (code, classifier, options, ...parts) => {
     const { message } = await failsWith(code, () => classifier.classify('a', options));
@@ -106,7 +128,10 @@ test('what the pack cannot do, and what is no speed, is said in words', async ()
     { budgetMs: -1 }, { budgetMs: NaN }, { budgetMs: '1' }, { speedup: 2, budgetMs: 1 }]) {
     await refused('invalid-argument', adaptive, { speed }, 'a speed is "full"');
   }
+  await refused('wrong-input', adaptive, { speed: { speedup: 99 }, exit: 'off' }, 'Leaving out words', '99 times', 'with an exit rule');
+  await refused('wrong-input', plain, { speed: { speedup: 1.5 }, exit: 'off' }, 'Leaving out words', 'without a speed curve');
   await refused('invalid-argument', adaptive, { speed: 'fast', exit: 'off' }, 'give one of them');
+  await refused('invalid-argument', adaptive, { speed: { speedup: 0.5 }, exit: 'off' }, 'a speed is "full"');
   await refused('invalid-argument', adaptive, { trace: 'yes' }, 'trace');
 });
 

@@ -402,6 +402,32 @@ TEST_CASE("work: the whole network is 1, less is less, and watching does not cha
   }
 }
 
+TEST_CASE("tuning: gamma for a speed-up is the least that gives a full window so little work") {
+  const auto classifier = load(PackBuilder(adaptive_options()));
+  const std::string text = letters(38, 1);  // 40 tokens
+  const auto speedup = [&](float gamma) {
+    Result result;
+    REQUIRE(classifier->classify(text, {{}, gamma}, result).ok());
+    REQUIRE(result.tokens == 38);
+    CHECK(1.0 / result.work == Approx(classifier->elimination_speedup(gamma)));
+    return 1.0 / result.work;
+  };
+  CHECK(speedup(0.0f) == Approx(1.0));
+  const double most = speedup(kMostGamma);
+  for (const double wanted : {1.0, 1.2, 1.5, 0.99 * most}) {
+    const float gamma = classifier->gamma_for(wanted);
+    INFO("gamma " << gamma << " for " << wanted << " of " << most);
+    CHECK(speedup(gamma) >= wanted - 1e-9);
+    CHECK(speedup(gamma) < 1.2 * wanted);  // a token of 40 is a large step
+    if (wanted > 1.0) CHECK(speedup(gamma - 1e-5f) < wanted);
+  }
+  CHECK(classifier->gamma_for(1.01 * most) == kMostGamma);
+
+  PackOptions plain = adaptive_options();
+  plain.profile = {};
+  CHECK(load(PackBuilder(plain))->elimination_speedup(4.0f) == Approx(1.0));
+}
+
 namespace {
 
 // A clock of its own time: every look at it takes `step` microseconds, every block that runs `block`.

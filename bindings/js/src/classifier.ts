@@ -16,7 +16,7 @@ export interface ClassifyOptions {
   topK?: number;
   /** How fast to be. Default: the pack's own exit rule, on every word. */
   speed?: Speed;
-  /** When to stop before the last block, in place of a speed or with one of `{ budgetMs }`. Default: the pack's own rule. */
+  /** When to stop before the last block, in place of a named speed or with another. Default: the pack's own rule. */
   exit?: Exit;
   /** Also give what happened on the way, as `trace`. */
   trace?: boolean;
@@ -127,7 +127,7 @@ export class Classifier<Label extends string = string> {
       maxTokens: facts.maxTokens,
       exitRule: toExitRule(facts.rule),
       speeds: Object.freeze(facts.curve.map(toSpeedPoint)),
-      elimination: facts.elimination,
+      elimination: facts.elimination > 1,
       skipGates: facts.skipWidth > 0,
       kernels: facts.kernels,
       packBytes,
@@ -217,7 +217,7 @@ export class Classifier<Label extends string = string> {
 
   // What text says is read once.
   #policy(engine: Engine, { speed, exit }: ClassifyOptions): Policy {
-    const choose = () => choosePolicy(speed, exit, engine.facts.rule, engine.facts.curve);
+    const choose = () => choosePolicy(speed, exit, engine.facts, (speedup) => engine.gammaFor(speedup));
     if (typeof (speed ?? '') !== 'string' || typeof (exit ?? '') !== 'string') return choose();
     const key = `${speed} ${exit}`;
     let policy = this.#policies.get(key);

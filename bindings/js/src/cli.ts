@@ -37,7 +37,7 @@ Options of classify:
                           3x     three times as fast as full, by the work that texts take on average
                           0.5ms  half a millisecond at most for a text
                           default: the pack's own exit rule
-  --exit RULE             in place of a speed, or with one in ms:
+  --exit RULE             in place of a speed, or with one like 2x (by leaving out words alone, then) or 0.5ms:
                           default  the pack's own rule (default)
                           off      run every block
                           fractional:0.05  entropy:0.3  patience:2  probability:0.95
@@ -116,8 +116,8 @@ async function classify(values: Values): Promise<void> {
   }
 
   const speed = values.speed === undefined ? undefined : parseSpeed(values.speed);
-  if (speed !== undefined && values.exit !== undefined && !values.speed!.endsWith('ms')) {
-    throw new UsageError('--speed and --exit both say when to stop; give one of them, or a speed in ms');
+  if (speed !== undefined && values.exit !== undefined && typeof speed === 'string') {
+    throw new UsageError('--speed and --exit both say when to stop; give one of them, or a speed like 2x or 0.5ms');
   }
 
   const options: ClassifyOptions = {

@@ -17,6 +17,7 @@ export interface EngineModule {
   load(): number;
   classify(count: number): number;
   embed(): number;
+  gammaFor(speedup: number): number;
   message(): number;
   facts(): number;
 }
@@ -50,7 +51,8 @@ export interface Facts {
   rule: RuleWords;
   /** 0 without skip gates. */
   skipWidth: number;
-  elimination: boolean;
+  /** How many times as fast it can make the whole network; 1 without it. */
+  elimination: number;
   labels: string;
   metadata: string;
   kernels: string;
@@ -130,6 +132,11 @@ export class Engine {
       from = to;
     }
     return answers;
+  }
+
+  /** How strongly to eliminate, for the whole network to be so many times as fast. At most as fast as the facts say. */
+  gammaFor(speedup: number): number {
+    return this.#module.gammaFor(speedup);
   }
 
   embed(text: string): Float32Array {
@@ -220,7 +227,7 @@ export class Engine {
       slfnSize: word(), maxTokens: word(), embeddingBits: word(), positionBits: word(),
       slfnForm: SLFN_FORMS[word()]!, pooling: word() === 0 ? 'mean' : 'cls', foldCase: word() !== 0,
       memory: word(),
-      rule: rule(), skipWidth: word(), elimination: word() !== 0,
+      rule: rule(), skipWidth: word(), elimination: float(),
       labels: text(), metadata: text(), kernels: text(),
       settings: word() >> 2, answers: word() >> 2, answerWords: word(), batch: word(),
       curve: Array.from({ length: word() }, curveRow),

@@ -9,7 +9,8 @@ export type SpeedName = 'accurate' | 'balanced' | 'fast';
  * How fast to be:
  * - `full`: every block on every word
  * - `accurate`, `balanced`, `fast`: the pack's settings of that name
- * - `speedup`: at least so many times as fast as `full`, by the work that texts take on average
+ * - `speedup`: at least so many times as fast as `full`, by the work that texts take on average. With an `exit`, so many times by leaving
+ *   out words alone, tuned for a full window; what the exits save comes on top
  * - `budgetMs`: so many milliseconds at most; the pack's own exit rule holds, and no block is begun that would end too late
  */
 export type Speed = 'full' | SpeedName | { speedup: number } | { budgetMs: number };
@@ -48,6 +49,13 @@ export interface CurveRow {
   name: SpeedName | undefined;
 }
 
+/** What a pack offers; `elimination` is how many times as fast that can make all blocks. @internal */
+export interface Offered {
+  rule: RuleWords;
+  curve: readonly CurveRow[];
+  elimination: number;
+}
+
 /** In the order of beex::SpeedName. @internal */
 export const SPEED_NAMES = [undefined, 'accurate', 'balanced', 'fast'] as const;
 
@@ -67,33 +75,39 @@ export function toSpeedPoint({ work, accuracy, policy, name }: CurveRow): SpeedP
 }
 
 /** Finds what the options ask for among a pack's settings, or says what to ask for instead. @internal */
-export function choosePolicy(speed: Speed | undefined, exit: Exit | undefined, own: RuleWords, curve: readonly CurveRow[]): Policy {
-  const rule = exit === undefined || exit === 'default' ? own : parseExit(exit);
+export function choosePolicy(speed: Speed | undefined, exit: Exit | undefined, pack: Offered, gammaFor: (speedup: number) => number): Policy {
+  const rule = exit === undefined || exit === 'default' ? pack.rule : parseExit(exit);
   if (speed === undefined) return policyOf(rule);
-  const { budgetMs, speedup } = (speed ?? {}) as { budgetMs?: unknown; speedup?: unknown };
-  if (typeof speed === 'object' && speed !== null && budgetMs !== undefined && speedup === undefined) {
-    if (!(typeof budgetMs === 'number' && budgetMs > 0)) throw bad(`The speed's budgetMs is ${describe(budgetMs)}, not a number above 0`);
-    return { ...policyOf(rule), budget: Math.min(1000 * budgetMs, 3e38) };
-  }
+  const { speedup, budgetMs } = readNumbers(speed);
+  if (budgetMs !== undefined) return { ...policyOf(rule), budget: Math.min(1000 * budgetMs, 3e38) };
   if (exit !== undefined) {
-    throw new BeexError('invalid-argument', 'The options speed and exit both say when to stop; give one of them, or a speed of { budgetMs }.');
+    if (speedup === undefined) {
+      throw new BeexError('invalid-argument', 'The options speed and exit both say when to stop; give one of them, or a speed of { speedup } or { budgetMs }.');
+    }
+    if (speedup <= pack.elimination) return { ...policyOf(rule), gamma: gammaFor(speedup) };
+    throw new BeexError('wrong-input', `Leaving out words cannot make all blocks of this pack ${speedup} times as fast; ${offers(pack)}.`);
   }
   if (speed === 'full') return policyOf(OFF);
-  if (typeof speed === 'string' && (SPEED_NAMES as readonly unknown[]).includes(speed)) {
-    const row = curve.find(({ name }) => name === speed);
-    if (row) return row.policy;
-    throw new BeexError('wrong-input', `This pack has no setting named "${speed}"; ${offers(curve)}.`);
-  }
-  if (typeof speed !== 'object' || speed === null || speedup === undefined || budgetMs !== undefined) {
-    throw bad(`The option speed is ${describe(speed)}`);
-  }
-  if (!(typeof speedup === 'number' && speedup >= 1 && speedup < Infinity)) {
+  const row = speedup === undefined
+    ? pack.curve.find(({ name }) => name === speed)
+    // Rows are in the order of work. The last bits do not count: 1 / (1 / work) need not be work.
+    : pack.curve.filter(({ work }) => work * speedup <= 1 + 1e-9).at(-1);
+  if (row) return row.policy;
+  const missing = speedup === undefined ? `named "${speed}"` : `that is ${speedup} times as fast`;
+  throw new BeexError('wrong-input', `This pack has no setting ${missing}; ${offers(pack)}.`);
+}
+
+// The number of a speed that is not a name.
+function readNumbers(speed: Speed): { speedup?: number; budgetMs?: number } {
+  if (typeof speed === 'string' && (speed === 'full' || (SPEED_NAMES as readonly unknown[]).includes(speed))) return {};
+  const { speedup, budgetMs } = (speed ?? {}) as { speedup?: unknown; budgetMs?: unknown };
+  if (typeof speed !== 'object' || speed === null || (speedup === undefined) === (budgetMs === undefined)) throw bad(`The option speed is ${describe(speed)}`);
+  if (budgetMs === undefined) {
+    if (typeof speedup === 'number' && speedup >= 1 && speedup < Infinity) return { speedup };
     throw bad(`The speed's speedup is ${describe(speedup)}, not a number of at least 1`);
   }
-  // Rows are in the order of work. The last bits do not count: 1 / (1 / work) need not be work.
-  const row = curve.filter(({ work }) => work * speedup <= 1 + 1e-9).at(-1);
-  if (row) return row.policy;
-  throw new BeexError('wrong-input', `This pack has no setting that is ${speedup} times as fast; ${offers(curve)}.`);
+  if (typeof budgetMs === 'number' && budgetMs > 0) return { budgetMs };
+  throw bad(`The speed's budgetMs is ${describe(budgetMs)}, not a number above 0`);
 }
 
 function bad(message: string): BeexError {
@@ -101,14 +115,16 @@ function bad(message: string): BeexError {
 }
 
 // What to ask this pack for instead.
-function offers(curve: readonly CurveRow[]): string {
-  const other = 'speed "full", { budgetMs }, or an exit rule as the option exit';
+function offers({ curve, elimination }: Offered): string {
+  const words = elimination > 1 ? `{ speedup } up to ${floor(elimination)} with an exit rule, ` : '';
+  const other = `speed "full", { budgetMs }, ${words}or an exit rule as the option exit`;
   const fastest = curve[0];
   if (!fastest) return `it was made without a speed curve. It takes ${other}`;
   const names = curve.flatMap(({ name }) => (name ? [`"${name}"`] : []));
-  const most = Math.floor(100 / fastest.work) / 100;
-  return `it has ${[...names, `speed-ups up to ${most}`].join(', ')}, and takes ${other}`;
+  return `it has ${[...names, `speed-ups up to ${floor(1 / fastest.work)}`].join(', ')}, and takes ${other}`;
 }
+
+const floor = (speedup: number) => Math.floor(100 * speedup) / 100;
 
 /** A speed as on the command line: `fast`, `3x` or `0.5ms`. @internal */
 export function parseSpeed(text: string): Speed {

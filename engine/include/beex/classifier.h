@@ -50,6 +50,11 @@ class Classifier {
   Error classify(std::string_view text, const Policy& policy, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
 
+  // How many times as fast elimination by `gamma` makes the whole network, by the cost model, on a full window; 1 in a pack without a profile.
+  double elimination_speedup(float gamma) const;
+  // The gamma with which that is at least `speedup`: elimination tuned without training. kMostGamma where even that is not enough.
+  float gamma_for(double speedup) const;
+
   // Turns UTF-8 text into a vector (hidden) of unit length, by all blocks of any pack for single texts. It points into the
   // classifier and holds until its next call. Fails only with kWrongInput: the pack takes pairs.
   Error embed(std::string_view text, std::span<const float>& vector);

@@ -7,6 +7,8 @@
 
 namespace beex {
 
+constexpr float kMostGamma = 16.0f;
+
 // The default is the whole network: every block on every token, and only the first exit and the last are read.
 struct Policy {
   ExitRule rule;
