@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Sequence
 
@@ -18,7 +18,7 @@ from .data import Table, class_names, class_targets, clean, hold_out, is_multi_l
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
-from .linear import LinearModel, fit_linear, table_shape
+from .linear import LinearModel, fit_linear, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import merge_windows, run
@@ -56,7 +56,7 @@ class Settings:
     token_dropout: float = 0.05
     dropout: float = 0.1
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
-    hold_out: int = 1000  # rows for calibration, thresholds and exit rule; a quarter of a small table at most
+    hold_out: int = 0  # rows for calibration, thresholds and exit rule, of a small table a quarter at most; 0: a tenth, 100 to 1,000
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
     elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps; a pack has a profile in any case
     skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0: no gates
@@ -136,6 +136,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
         class_targets(dev, names)  # unknown labels are better found before training
         if shared := overlap(table, dev):
             notes.append(f"{shared:,} dev rows also occur in the training rows: the report flatters")
+    settings = replace(settings, hold_out=settings.hold_out or min(1000, max(100, len(table) // 10)))
     kept, held = hold_out(table, settings.hold_out, settings.seed)
     fitting, held_table = table.rows(kept), table.rows(held)
 
@@ -165,8 +166,9 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     data = {"exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
     linear = None
     if settings.ngrams:
-        buckets, bits = table_shape(len(names), multi, settings.ngram_bytes, sum(map(len, inputs.ids)))
-        data |= {"ngram_buckets": buckets, "ngram_bits": bits, "ngram_longest": settings.ngram_longest}
+        columns = len(names) - (not multi)
+        buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, sum(map(len, inputs.ids)))
+        data |= {"ngram_buckets": buckets, "ngram_longest": settings.ngram_longest}
     if settings.skip_budget:
         data["skip_width"] = SKIP_WIDTH
     config = settings.model(base, **data)

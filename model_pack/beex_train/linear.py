@@ -16,9 +16,10 @@ from .model import ModelConfig
 from .ngrams import buckets
 
 FOLDS = 4
-# Inverse strength of the L2 penalty (C of scikit-learn) to choose from. A weaker one makes a better exit 0 of its own, but the network on top ends
-# worse: with 1.0 the intent pack fell from 92.4 to 91.4 % on dev.
-PENALTIES = (0.03, 0.1, 0.3)
+PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
+# A weak penalty gives the better labels but too sure logits, on which a network learns little: they are divided by the one of these that
+# makes the out-of-fold loss least.
+TEMPERATURES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
 LEAST_WEIGHT = 0.02  # of a soft label
 
 
@@ -32,13 +33,11 @@ class LinearModel:
     penalty: float
 
 
-def table_shape(classes: int, multi: bool, most_bytes: int, tokens: int) -> tuple[int, int]:
-    """Buckets and bits of a table of at most `most_bytes` for so many classes and training tokens."""
-    columns = classes if multi else classes - 1
-    bits = 8 if columns == 1 else 4  # rows start at whole bytes, so one column gets all of its byte
-    row_bytes = (columns * bits + 7) // 8
+def table_buckets(columns: int, bits: int, most_bytes: int, tokens: int) -> int:
+    """Buckets of a table of at most `most_bytes`, for so many columns of so many bits and training tokens."""
+    row_bytes = (columns * bits + 7) // 8  # rows start at whole bytes
     most = min(most_bytes // row_bytes, 2 * tokens, 65_536)
-    return 1 << max(8, most.bit_length() - 1), bits
+    return 1 << max(8, most.bit_length() - 1)
 
 
 def fit_linear(ids: Sequence[Sequence[int]], row: Sequence[int], targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
@@ -52,14 +51,15 @@ def fit_linear(ids: Sequence[Sequence[int]], row: Sequence[int], targets: np.nda
 
     first, rest = fold == 0, fold != 0
     fits = [_fit(features[rest], targets[rest], multi, c) for c in PENALTIES]
-    losses = [_loss(features[first] @ w + b, targets[first], multi) for w, b in fits]
-    best = int(np.argmin(losses))
+    losses = [[_loss((features[first] @ w + b) / t, targets[first], multi) for t in TEMPERATURES] for w, b in fits]
+    best, cooled = np.unravel_index(np.argmin(losses), (len(PENALTIES), len(TEMPERATURES)))
     out = np.zeros(targets.shape, np.float32)
     out[first] = features[first] @ fits[best][0] + fits[best][1]
     for k in range(1, FOLDS):
         weight, bias = _fit(features[fold != k], targets[fold != k], multi, PENALTIES[best])
         out[fold == k] = features[fold == k] @ weight + bias
     weight, bias = _fit(features, targets, multi, PENALTIES[best])
+    weight, bias, out = (x / TEMPERATURES[cooled] for x in (weight, bias, out))
     if not multi:
         # Only differences count between exclusive classes, and the first class has no column.
         weight, bias, out = weight[:, 1:] - weight[:, :1], bias - bias[0], out - out[:, :1]

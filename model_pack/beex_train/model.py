@@ -45,7 +45,7 @@ class ModelConfig:
     pooling: str = "mean"  # or "cls"
     ngram_buckets: int = 0  # rows of the linear model inside; 0 for none
     ngram_longest: int = 2
-    ngram_bits: int = 4
+    ngram_bits: int = 8  # with 4 a table of twice the rows, and so the same bytes, is the worse linear model
     exit_bits: int = 32  # of the exits' weights; or 8
     skip_width: int = 0  # of the skip gates' hidden layer; 0 for no gates
     surrogate: str = "second-order"

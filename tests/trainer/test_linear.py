@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from beex_train.linear import fit_linear, table_shape
+from beex_train.linear import fit_linear, table_buckets
 from beex_train.model import ModelConfig, NgramRows
 from beex_train.ngrams import buckets
 
@@ -53,6 +53,7 @@ def test_windows_of_a_text_share_its_fold():
 
 
 def test_table_fits_its_bytes():
-    for classes in (2, 3, 20, 151):
-        buckets, bits = table_shape(classes, False, 131_072, 10**7)
-        assert buckets * ((classes - 1) * bits + 7) // 8 <= 131_072 and buckets >= 256
+    for columns in (3, 19, 150):
+        assert 256 <= table_buckets(columns, 8, 131_072, 10**7) <= 131_072 // columns < 2 * table_buckets(columns, 8, 131_072, 10**7)
+    assert table_buckets(1, 8, 131_072, 10**7) == table_buckets(3, 4, 131_072, 10**7) == 65_536  # more would be of no use
+    assert table_buckets(1, 8, 131_072, 3_000) == 4096
