@@ -11,6 +11,7 @@
 #include "classifier/run.h"
 #include "model/cost.h"
 #include "model/elimination.h"
+#include "model/fingerprint.h"
 #include "model/network.h"
 
 namespace beex {
@@ -334,6 +335,11 @@ std::span<const char* const> kernel_names() {
     return all;
   }();
   return {names.data(), kernel_tables().size()};
+}
+
+std::uint32_t fingerprint(std::string_view kernels) {
+  const KernelTable* table = find_kernels(kernels);
+  return table != nullptr ? fingerprint(*table) : 0;
 }
 
 }  // namespace beex

@@ -4,7 +4,8 @@
 //   node tests/browser/logits.mjs [--firefox | --node] [--scalar] PACK TEXTFILE
 //   build/native/tests/logits PACK < TEXTFILE | sed 's/^.*|/|/'
 //
-// --firefox and --node run the same package there instead, --scalar the engine without SIMD. The kernels' name goes to stderr.
+// --firefox and --node run the same package there instead, --scalar the engine without SIMD. The kernels' name and the engine's
+// fingerprint go to stderr.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -36,7 +37,7 @@ async function answer(module, source, simd, inputs) {
     const answered = labels ? ` ;${labels.map((name) => ` ${classifier.labels.indexOf(name)}`).join('')}` : '';
     return `| ${exit.block} ${REASONS.indexOf(exit.reason)} ${classifier.labels.indexOf(label)} ${windows} ${floats}${answered}`;
   });
-  return { kernels: classifier.info.kernels, output };
+  return { ran: `kernels: ${classifier.info.kernels}, fingerprint: ${classifier.fingerprint()}`, output };
 }
 
 let result;
@@ -55,5 +56,5 @@ if (values.node) {
     site.close();
   }
 }
-console.error(`kernels: ${result.kernels}`);
+console.error(result.ran);
 process.stdout.write(result.output.map((line) => `${line}\n`).join(''));

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { beex, bits, edited, failsWith, floatsOf, packBytes, packPath, root } from './installed.mjs';
 
-const { load } = beex;
+const { fingerprint, load } = beex;
 const open = await load(packBytes('tiny_open'));
 const pairs = await load(packBytes('tiny_bounded'));
 const multi = await load(packBytes('tiny_multilabel'));
@@ -227,6 +227,16 @@ test('info says what the pack is', () => {
   assert.deepEqual(features.labels, []);
   assert.equal(features.info.exitRule, undefined);
   assert.deepEqual(open.labels, ['joy', 'fear', 'other']);
+});
+
+test('the engine has one fingerprint, with SIMD and without, with a pack and without', async () => {
+  const print = open.fingerprint();
+  assert.match(print, /^[0-9a-f]{8}$/);
+  assert.deepEqual([pairs.fingerprint(), scalar.open.fingerprint(), await fingerprint(), await fingerprint({ simd: false })], Array(4).fill(print));
+  const before = bits(open.classify('a charming journey').logits);
+  open.fingerprint();
+  assert.deepEqual(bits(open.classify('a charming journey').logits), before);
+  await assert.rejects(fingerprint({ signal: AbortSignal.abort(new Error('enough')) }), /enough/);
 });
 
 test('wrong calls say what is wrong', async () => {

@@ -243,7 +243,7 @@ test('wrong usage is status 2, failures are status 1', async () => {
   await fails(1, ['info', folder]);
 });
 
-test('info, help and version', async () => {
+test('info, help, version and fingerprint', async () => {
   const info = await succeeds(['info', open]);
   for (const part of [/^name +tiny open$/m, /^task +single-label$/m, /^labels +joy, fear, other$/m, /^takes +one text$/m, /^network +2 blocks, hidden size 64/m,
     /^exit rule +fractional:0\.02,certain=0\.05,uncertain=0\.9$/m, /^integrity +sha256-[A-Za-z0-9+/]{43}=$/m, /^description +random weights, for tests$/m]) {
@@ -254,4 +254,5 @@ test('info, help and version', async () => {
   assert.match(await succeeds(['info', features]), /^task +features\nlabels +none$/m);
   assert.match(await succeeds(['--help']), /^Usage:/);
   assert.match(await succeeds(['--version']), /^\d+\.\d+\.\d+\n$/);
+  assert.equal(await succeeds(['--fingerprint']), `${await beex.fingerprint({ simd: false })}\n`);
 });

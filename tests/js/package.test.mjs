@@ -77,7 +77,7 @@ test('a worker thread can classify', async () => {
 });
 
 const USER = `
-import { load, BeexError, Classifier, formatExitRule, type BeexErrorCode, type Classification, type ExitRule, type LoadOptions } from 'beex';
+import { load, BeexError, Classifier, fingerprint, formatExitRule, type BeexErrorCode, type Classification, type ExitRule, type LoadOptions } from 'beex';
 
 const options: LoadOptions = { onProgress: ({ phase, loaded, total }) => console.log(phase, loaded / total), simd: false, integrity: 'sha256-' };
 const classifier: Classifier<'spam' | 'ham'> = await load<'spam' | 'ham'>(new Uint8Array(), options);
@@ -90,6 +90,8 @@ const found: ('spam' | 'ham')[] | undefined = one.labels;
 const task: 'single-label' | 'multi-label' | 'features' = classifier.info.task;
 const vector: Float32Array = classifier.embed('text');
 const vectors: Float32Array[] = classifier.embed(['a', 'b'] as const);
+const print: string = classifier.fingerprint();
+const same: Promise<string> = fingerprint({ simd: false });
 const rule: ExitRule = { kind: 'entropy', threshold: 0.3 };
 classifier.classify({ a: 'x', b: 'y' }, { exit: 'fractional:0.05,certain=0.05' });
 classifier.classify('x', { exit: formatExitRule(rule) });
@@ -112,7 +114,7 @@ classifier.classify('x', { exit: 'often:1' });
 classifier.classify('x', { topN: 1 });
 // @ts-expect-error: classifiers come from load
 new Classifier();
-export { label, score, many, best, code, found, task, vector, vectors };
+export { label, score, many, best, code, found, task, vector, vectors, print, same };
 `;
 
 for (const [module, lib, extra] of [['nodenext', 'es2022,dom', []], ['esnext', 'es2022,dom', ['--moduleResolution', 'bundler']]]) {

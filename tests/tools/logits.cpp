@@ -5,7 +5,7 @@
 // Each line of input is a text, or "a<TAB>b" for a pack for pairs. Each line of output is, for every window and exit with the rule
 // off, "window.exit:" and the logits, then "|" and the answer under the pack's own rule: exit block, reason, label, windows,
 // probabilities, and for a multi-label pack ";" and the answer's labels. A pack of features gives "|" and the text's vector. Floats are
-// 8 hexadecimal digits. The kernels' name goes to stderr.
+// 8 hexadecimal digits. The kernels' name and the engine's fingerprint go to stderr.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -83,7 +83,7 @@ int main(int count, char** arguments) {
     std::fprintf(stderr, "%s: %s\n", path, error.message);
     return 1;
   }
-  std::fprintf(stderr, "kernels: %s\n", classifier->kernels());
+  std::fprintf(stderr, "kernels: %s, fingerprint: %08x\n", classifier->kernels(), beex::fingerprint(classifier->kernels()));
   std::string line;
   const bool features = classifier->pack().config.task == beex::Task::kFeatures;
   while (beex::test::read_line(stdin, line)) {

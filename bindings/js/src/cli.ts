@@ -8,7 +8,7 @@ import { readFile } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
-  BeexError, formatExitRule, load, type Classification, type Classifier, type ClassifyOptions, type Exit, type RankedClassification, type TextPair,
+  BeexError, fingerprint, formatExitRule, load, type Classification, type Classifier, type ClassifyOptions, type Exit, type RankedClassification, type TextPair,
 } from './index.js';
 import { parseExit, shortest } from './exit_rule.js';
 import { parseSpeed } from './speed.js';
@@ -19,6 +19,7 @@ const HELP = `Usage:
   beex classify --pack FILE [options]   classify texts, one a line, from stdin or a file
   beex embed --pack FILE [options]      turn texts into vectors of unit length: {"embedding": [0.1, …]} a line
   beex info FILE                        what a pack is
+  beex --fingerprint                    the hash of the engine's self-test, the same on every machine
   beex --help | --version
 
 Options of classify and embed:
@@ -56,6 +57,7 @@ async function main(args: string[]): Promise<void> {
   const { values, positionals } = parse(args);
   if (values.help) return void process.stdout.write(HELP);
   if (values.version) return void process.stdout.write(`${__VERSION__}\n`);
+  if (values.fingerprint) return print(`${await fingerprint()}\n`);
   const [command, ...rest] = positionals;
   if (command === 'classify') {
     if (rest.length > 0) throw new UsageError(`classify takes its texts from stdin or --input, not from "${rest[0]}"`);
@@ -88,6 +90,7 @@ function parse(args: string[]) {
         'top-k': { type: 'string' },
         help: { type: 'boolean', short: 'h' },
         version: { type: 'boolean' },
+        fingerprint: { type: 'boolean' },
       },
     });
   } catch (error) {

@@ -20,6 +20,7 @@ export interface EngineModule {
   gammaFor(speedup: number): number;
   message(): number;
   facts(): number;
+  fingerprint(): number;
 }
 
 // The order of beex::Status.
@@ -112,6 +113,10 @@ export class Engine {
   /** Bytes of wasm memory. */
   get heapSize(): number {
     return this.#module.HEAPU8.length;
+  }
+
+  fingerprint(): string {
+    return fingerprintOf(this.#module);
   }
 
   /** The answers for texts, in a pack for pairs for every two of them. One call of the engine for many. */
@@ -233,6 +238,13 @@ export class Engine {
       curve: Array.from({ length: word() }, curveRow),
     };
   }
+}
+
+/** The hash of the engine's self-test, 8 hexadecimal digits. */
+export function fingerprintOf(module: EngineModule): string {
+  const hash = module.fingerprint() >>> 0;
+  if (hash === 0) throw new BeexError('out-of-memory', 'There is no memory for the self-test of the engine, 200 kB.');
+  return hash.toString(16).padStart(8, '0');
 }
 
 /** Starts an engine with its own memory from compiled wasm. */

@@ -1,5 +1,5 @@
 import { Classifier } from './classifier.js';
-import { compileEngine, instantiate } from './engine.js';
+import { compileEngine, fingerprintOf, instantiate } from './engine.js';
 import { BeexError, describe } from './errors.js';
 import { readSource, raceAbort, type Loaded, type Source, type WasmSource } from './source.js';
 
@@ -65,6 +65,12 @@ export async function load<Label extends string = string>(
   const classifier = Classifier.create<Label>(module, pack.bytes);
   report('ready', size, size);
   return classifier;
+}
+
+/** The `fingerprint` of a classifier, without a pack. Rejects with a BeexError, or with the signal's reason. */
+export async function fingerprint({ signal, wasm, simd }: Pick<LoadOptions, 'signal' | 'wasm' | 'simd'> = {}): Promise<string> {
+  signal?.throwIfAborted();
+  return fingerprintOf(await raceAbort(instantiate(await compileEngine(wasm, simd !== false, signal)), signal));
 }
 
 async function readPack(
