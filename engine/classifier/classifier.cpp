@@ -9,6 +9,7 @@
 #include "beex/tokenizer.h"
 #include "classifier/pace.h"
 #include "classifier/run.h"
+#include "model/calibration.h"
 #include "model/cost.h"
 #include "model/elimination.h"
 #include "model/fingerprint.h"
@@ -46,7 +47,10 @@ struct Classifier::State {
   Bytes memory;
   std::span<std::uint32_t> ids;  // (max tokens), [CLS] and [SEP] included
   std::span<Token> tokens;       // (2 max tokens): a window, or the kept tokens of a and of b
-  std::span<float> pooled;       // (class), sum of the windows' probabilities
+  std::span<float> pooled;         // (class), sum of the windows' calibrated logits, each times its tokens
+  std::span<float> probabilities;  // (class), of several windows
+  std::uint32_t pooled_tokens = 0;
+  ExitAnswer last;  // of the last window
   std::span<std::uint32_t> ranked;  // (class), of multi-label packs: the answer's labels are its first ones
   std::span<float> vector;       // (hidden)
   StageObserver stage;
@@ -67,15 +71,16 @@ struct Classifier::State {
   void classify(std::string_view text, const Policy& policy, Result& result);
   void classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
   void embed(std::string_view text);
+  void pool_windows();
   void finish(Result& result);
-  std::size_t rank_labels();
+  std::size_t rank_labels(std::span<const float> probability);
 };
 
 Error Classifier::State::allocate() {
   const Config& config = pack.config;
   const std::size_t ranked_count = config.task == Task::kMultiLabel ? config.classes : 0;
   memory = Bytes(2 * config.max_tokens * sizeof(Token) + config.max_tokens * sizeof(std::uint32_t) +
-                 config.classes * sizeof(float) + ranked_count * sizeof(std::uint32_t) + config.hidden_size * sizeof(float));
+                 2 * config.classes * sizeof(float) + ranked_count * sizeof(std::uint32_t) + config.hidden_size * sizeof(float));
   if (memory.size() == 0) return make_error(Status::kOutOfMemory, "not enough memory for the buffers of a text");
   std::uint8_t* next = memory.data();
   const auto take = [&next]<class T>(std::span<T>& span, std::size_t count) {
@@ -85,6 +90,7 @@ Error Classifier::State::allocate() {
   take(tokens, 2 * std::size_t{config.max_tokens});
   take(ids, config.max_tokens);
   take(pooled, config.classes);
+  take(probabilities, config.classes);
   take(ranked, ranked_count);
   take(vector, config.hidden_size);
   return {};
@@ -93,6 +99,7 @@ Error Classifier::State::allocate() {
 // Prepares for a text. Fails when there is a budget and no clock.
 Error Classifier::State::start(const Policy& policy) {
   dense = 0.0;
+  pooled_tokens = 0;
   if (!(policy.budget > 0.0)) return {};
   if (clock.now == nullptr) return make_error(Status::kWrongInput, "a time budget needs a clock, and nobody has set one");
   if (!pace_measured) measure_pace();
@@ -126,7 +133,13 @@ void Classifier::State::run_window(std::size_t id_count, std::size_t first_segme
   const double begin = limited ? clock() : 0.0;
   const RunAnswer window = run(network, cost, ids.first(id_count), first_segment, policy, deadline, {result.windows, exit, trace});
   if (limited) pace.add(window.work, clock() - begin);
-  accumulate(window.answer.probabilities, result.windows == 0, pooled);
+  last = window.answer;
+  const auto weight = static_cast<float>(id_count);
+  for (std::size_t c = 0; c < pooled.size(); ++c) {
+    const float value = calibrated(last.logits, last.inverse_temperature, c) * weight;
+    pooled[c] = result.windows == 0 ? value : pooled[c] + value;
+  }
+  pooled_tokens += static_cast<std::uint32_t>(id_count);
   if (result.windows == 0 || window.exit > result.exit_block) {
     result.exit_block = window.exit;
     result.exit_reason = window.reason;
@@ -219,25 +232,43 @@ void Classifier::State::classify_pair(std::string_view a, std::string_view b, co
   finish(result);
 }
 
+// From the sum of the windows to the probabilities of the text (FORMAT.md, "Windows").
+void Classifier::State::pool_windows() {
+  constexpr float kCalibrated[] = {1.0f};
+  const float share = 1.0f / static_cast<float>(pooled_tokens);
+  for (float& value : pooled) value = value * share;
+  if (pack.config.task == Task::kMultiLabel) {
+    calibrate_multi_label(pooled, kCalibrated, 0.0f, probabilities);
+  } else {
+    calibrate_single_label(pooled, kCalibrated, 0.0f, pooled, probabilities);
+  }
+}
+
 void Classifier::State::finish(Result& result) {
   result.work = result.work / dense;
-  divide_by(result.windows, pooled);
-  result.probabilities = pooled;
-  result.label = static_cast<std::uint32_t>(std::max_element(pooled.begin(), pooled.end()) - pooled.begin());
-  result.labels = ranked.first(rank_labels());
+  result.probabilities = last.probabilities;
+  if (result.windows > 1) {
+    pool_windows();
+    result.probabilities = probabilities;
+  }
+  const auto likeliest = std::max_element(result.probabilities.begin(), result.probabilities.end());
+  result.label = static_cast<std::uint32_t>(likeliest - result.probabilities.begin());
+  result.labels = ranked.first(rank_labels(result.probabilities));
   stage(Stage::kDone);
 }
 
 // Puts the classes above their thresholds at the front of `ranked`, likeliest first, and returns how many there are: none in packs
 // without thresholds.
-std::size_t Classifier::State::rank_labels() {
+std::size_t Classifier::State::rank_labels(std::span<const float> probability) {
   std::size_t count = 0;
   for (std::uint32_t c = 0; c < ranked.size(); ++c) {
-    if (pooled[c] > pack.threshold[c]) ranked[count++] = c;
+    if (probability[c] > pack.threshold[c]) ranked[count++] = c;
   }
   // By class where equal, so that the order is one and the same everywhere. A heap, as std::sort takes kilobytes of code.
   const auto end = ranked.begin() + static_cast<std::ptrdiff_t>(count);
-  const auto likelier = [this](std::uint32_t a, std::uint32_t b) { return pooled[a] != pooled[b] ? pooled[a] > pooled[b] : a < b; };
+  const auto likelier = [probability](std::uint32_t a, std::uint32_t b) {
+    return probability[a] != probability[b] ? probability[a] > probability[b] : a < b;
+  };
   std::make_heap(ranked.begin(), end, likelier);
   std::sort_heap(ranked.begin(), end, likelier);
   return count;

@@ -6,15 +6,6 @@
 #include "kernels/math.h"
 
 namespace beex {
-namespace {
-
-// One temperature, or one per class.
-float calibrated(std::span<const float> logits, std::span<const float> inverse_temperature, std::size_t c) {
-  return logits[c] * inverse_temperature[inverse_temperature.size() == 1 ? 0 : c];
-}
-
-}  // namespace
-
 float calibrate_single_label(std::span<const float> logits, std::span<const float> inverse_temperature, float inverse_largest,
                              std::span<float> scratch, std::span<float> probabilities) {
   const std::size_t classes = logits.size();

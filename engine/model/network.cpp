@@ -267,7 +267,7 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   tap_("logits", index, logits);
   tap_("probabilities", index, probabilities);
   tap_("entropy", index, {&entropy, 1});
-  return {logits, probabilities, entropy};
+  return {logits, probabilities, entropy, exit.inverse_temperature};
 }
 
 // Few-bit weights become floats in `branch`, which only blocks use.

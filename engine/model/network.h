@@ -38,6 +38,7 @@ struct ExitAnswer {
   std::span<const float> logits;         // (class), before temperature
   std::span<const float> probabilities;  // (class), calibrated
   float entropy = 0.0f;                  // share of the largest one
+  std::span<const float> inverse_temperature;  // (1) or (class), of the pack
 };
 
 class Network {

@@ -68,7 +68,7 @@ class Loaded:
     def exits(self, gamma: float = 0.0, skip: float = 1.0) -> Exits:
         """The exits under a setting."""
         logits, costs = run(self.model, self.inputs, gamma, skip)
-        return Exits(logits, self.temperatures, self.targets, self.thresholds, self.inputs.row, costs)
+        return Exits(logits, self.temperatures, self.targets, self.thresholds, self.inputs, costs)
 
     def quality(self, routing: Any) -> float:
         """Accuracy, or micro-F1 of a multi-label task."""

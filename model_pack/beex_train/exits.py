@@ -13,6 +13,7 @@ from typing import Sequence
 import numpy as np
 from scipy.optimize import minimize
 
+from .inputs import Inputs
 from .pack import ExitRule
 from .report import calibration_error, right_rows
 from .report import decide as decide_labels
@@ -179,43 +180,40 @@ class Routing:
 class Exits:
     """Calibrated exits on a set of rows, ready for rules to be tried on them.
 
-    `logits` are (exits, inputs, classes); `row` (inputs,) says whose windows inputs are, `temperatures` are (exits,) or (exits, classes).
+    `logits` are (exits, inputs, classes), `temperatures` (exits,) or (exits, classes). Without `inputs` each of them is a row.
     """
 
     def __init__(
         self, logits: np.ndarray, temperatures: Sequence[float] | np.ndarray, targets: np.ndarray, thresholds: Sequence[float] | None,
-        row: Sequence[int] | None = None, costs: Costs | None = None,
+        inputs: Inputs | None = None, costs: Costs | None = None,
     ):  # fmt: skip
         scale = np.asarray(temperatures).reshape(len(logits), 1, -1)
-        self.probabilities = probabilities(logits / scale, thresholds is not None)
+        self.calibrated = logits / scale
+        self.probabilities = probabilities(self.calibrated, thresholds is not None)
         self.entropies = entropy(self.probabilities, thresholds is not None)
         self.targets, self.thresholds, self.costs = targets, thresholds, costs
-        self.row = np.arange(logits.shape[1]) if row is None else np.asarray(row)
+        self.inputs, self.row = inputs, np.arange(logits.shape[1]) if inputs is None else np.array(inputs.row)
         self.read = np.ones(logits.shape[:2], bool) if costs is None else costs.read
-        self.right = np.stack([right_rows(decide_labels(self.merge(p), thresholds), targets) for p in self.probabilities])
+        self.right = np.stack([right_rows(decide_labels(self.merge(z), thresholds), targets) for z in self.calibrated])
 
     @property
     def last(self) -> int:
         """The last exit, which is also the number of blocks."""
         return len(self.right) - 1
 
-    def merge(self, p: np.ndarray) -> np.ndarray:
-        """Probabilities of inputs as those of rows: the mean of the windows."""
-        if len(p) == len(self.targets):
-            return p
-        total = np.zeros((len(self.targets), p.shape[-1]))
-        np.add.at(total, self.row, p)
-        return total / np.bincount(self.row, minlength=len(self.targets))[:, None]
+    def merge(self, calibrated: np.ndarray) -> np.ndarray:
+        """Probabilities of rows from calibrated logits of inputs."""
+        return probabilities(calibrated if self.inputs is None else self.inputs.merge(calibrated), self.thresholds is not None)
 
     def calibration_errors(self) -> list[float]:
         """Expected calibration error of every exit."""
-        return [claimed_error(self.merge(p), self.targets, self.thresholds is not None) for p in self.probabilities]
+        return [claimed_error(self.merge(z), self.targets, self.thresholds is not None) for z in self.calibrated]
 
     def route(self, rule: ExitRule) -> Routing:
         """Apply `rule` to every row."""
         stopped, answered, through = decide_all(rule, self.entropies, self.probabilities, self.read, self.thresholds is not None)
         every = np.arange(len(stopped))
-        answers = self.merge(self.probabilities[answered, every])
+        answers = self.merge(self.calibrated[answered, every])
         ran = np.cumsum(self.read, 0)[stopped, every] - 1
         spent, work = None, math.nan
         if self.costs is not None:

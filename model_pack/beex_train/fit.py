@@ -21,7 +21,7 @@ from .inputs import Inputs
 from .linear import LinearModel, fit_linear, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
-from .passes import merge_windows, run
+from .passes import run
 from .simulate import Simulator
 from .sizes import sizes
 from .teach import read_soft_labels, teacher_embeddings
@@ -252,7 +252,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     if len(held.targets):
         held_logits, _ = run(model, held.inputs)
         if settings.drop_blocks:
-            blocks = useful_blocks(merge_windows(held_logits, held.inputs, len(held.targets), multi), held.targets, multi)
+            blocks = useful_blocks(held.inputs.merge(held_logits), held.targets, multi)
             model.keep_blocks(blocks)
             held_logits = held_logits[: blocks + 1]
     calibration = calibrate(held_logits, held, multi, settings.most_work)
@@ -302,10 +302,10 @@ def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> 
     targets = held.targets
     if not len(targets):
         return Calibration(np.ones(len(logits)), [0.5] * logits.shape[-1] if multi else None, ExitRule())
-    merged = merge_windows(logits, held.inputs, len(targets), multi)
+    merged = held.inputs.merge(logits)
     temperatures = exits.choose_temperatures(merged, targets, multi)
     thresholds = exits.fit_thresholds(exits.probabilities(merged[-1] / temperatures[-1], True), targets) if multi else None
-    rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs.row).choose_rule(most_work)
+    rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs).choose_rule(most_work)
     return Calibration(temperatures, thresholds, rule)
 
 
@@ -329,7 +329,7 @@ def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequ
 
     `logits` are those of the rows' inputs, (exits, inputs, classes).
     """
-    ready = exits.Exits(logits, calibration.temperatures, dev.targets, calibration.thresholds, dev.inputs.row)
+    ready = exits.Exits(logits, calibration.temperatures, dev.targets, calibration.thresholds, dev.inputs)
     routed, whole = ready.route(calibration.rule), ready.route(ExitRule())
     out = {
         **report.measure(whole.answers, dev.targets, names, calibration.thresholds),

@@ -52,6 +52,18 @@ class Inputs:
         """Tokens of every input, (inputs,)."""
         return np.array([len(ids) for ids in self.ids])
 
+    def merge(self, logits: np.ndarray) -> np.ndarray:
+        """Logits of inputs (…, inputs, classes) as those of rows (…, rows, classes): the mean of a text's windows, each weighted by its tokens
+        (FORMAT.md, "Windows")."""
+        rows = self.row[-1] + 1 if self.row else 0
+        if rows == len(self):
+            return logits
+        weights, row = self.lengths, np.array(self.row)
+        share = weights / np.bincount(row, weights)[row]
+        merged = np.zeros((*logits.shape[:-2], rows, logits.shape[-1]))
+        np.add.at(merged, (..., row, slice(None)), logits * share[:, None])
+        return merged.astype(logits.dtype)
+
     def some_rows(self, tokens: int) -> tuple["Inputs", np.ndarray]:
         """The inputs of rows at equal distances, about so many tokens together or all, and which rows these are."""
         count = self.row[-1] + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from . import exits
 from .cost import Cost
 from .elimination import token_counts
 from .exits import Costs
@@ -55,22 +54,6 @@ def _work(cost: Cost, tokens: np.ndarray, kept: np.ndarray | None, read: np.ndar
     return work, whole + last_read, cost.dense(tokens)
 
 
-def merge_windows(each: np.ndarray, inputs: Inputs, rows: int, multi: bool) -> np.ndarray:
-    """Logits of inputs (exits, inputs, classes) as those of rows: of several windows the logits of their mean probabilities."""
-    windows = np.bincount(inputs.row, minlength=rows)
-    if windows.max(initial=1) == 1:
-        return each
-    row, several = np.asarray(inputs.row), windows[inputs.row] > 1
-    logits = np.zeros((len(each), rows, each.shape[-1]), np.float32)
-    logits[:, row[~several]] = each[:, ~several]
-    total = np.zeros_like(logits, np.float64)
-    np.add.at(total, (slice(None), row[several]), exits.probabilities(each[:, several], multi))
-    pooled = windows > 1
-    mean = np.clip(total[:, pooled] / windows[pooled, None], 1e-7, 1 - 1e-7)
-    logits[:, pooled] = np.log(mean / (1 - mean)) if multi else np.log(mean)
-    return logits
-
-
-def all_logits(model: Classifier, inputs: Inputs, rows: int, skip: float = 1.0) -> np.ndarray:
-    """Logits (exits, rows, classes) of all tokens. Those of a row with several windows are the logits of their mean probabilities."""
-    return merge_windows(run(model, inputs, skip=skip)[0], inputs, rows, model.config.task == "multi")
+def all_logits(model: Classifier, inputs: Inputs, skip: float = 1.0) -> np.ndarray:
+    """Logits (exits, rows, classes) of all tokens; those of a long text are its windows' mean."""
+    return inputs.merge(run(model, inputs, skip=skip)[0])

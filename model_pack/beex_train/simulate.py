@@ -342,9 +342,12 @@ class Simulator:
         total = (q - 2 ** (c["ngram_bits"] - 1)).sum(0).astype(f32)
         return (total * self.ngram_scale) * (f32(1) / np.sqrt(f32(len(found))))
 
-    def _calibrate(self, logits: np.ndarray, exit: int) -> tuple[np.ndarray, np.float32]:
-        """Probabilities (classes) and entropy, as a share of the largest one."""
-        y = logits * self.inverse_temperature[exit]
+    def _calibrated(self, logits: np.ndarray, exit: int) -> np.ndarray:
+        """Logits (classes) at the exit's temperature."""
+        return logits * self.inverse_temperature[exit]
+
+    def _probabilities(self, y: np.ndarray) -> tuple[np.ndarray, np.float32]:
+        """Probabilities (classes) of calibrated logits, and their entropy as a share of the largest one."""
         if self.multi_label:
             probabilities = sigmoid(y)
             a = np.abs(y)
@@ -393,7 +396,7 @@ class Simulator:
                     logits[first:] = logits[first:] + said
                 prior = logits
             work += self.cost.exit
-            probabilities, entropy = self._calibrate(logits, exit)
+            probabilities, entropy = self._probabilities(self._calibrated(logits, exit))
             for name, value in (("logits", logits), ("probabilities", probabilities), ("entropy", np.array([entropy], f32))):
                 tap(name, exit, value)
             return Reading(exit, logits, probabilities, entropy, blocks, work)
@@ -469,14 +472,17 @@ class Simulator:
             inputs = [(ids, segments)]
         else:
             inputs = [(ids, None) for ids in self.encoder.windows(self.encoder.tokens([text])[0], limit)]
-        answers, deepest, reason, blocks, work, dense = [], -1, "", 0, 0.0, 0.0
+        calibrated, tokens, deepest, reason, blocks, work, dense = None, 0, -1, "", 0, 0.0, 0.0
         for ids, segments in inputs:
             answer, last, why = self._window(ids, segments, policy)
-            answers.append(answer.probabilities)
+            y = self._calibrated(answer.logits, answer.exit) * f32(len(ids))
+            calibrated, tokens = y if calibrated is None else calibrated + y, tokens + len(ids)
             blocks, work, dense = blocks + last.blocks, work + last.work, dense + self.cost.dense(len(ids))
             if last.exit > deepest:
                 deepest, reason = last.exit, why
-        pooled = _mean(answers)
+        pooled = answer.probabilities
+        if len(inputs) > 1:
+            pooled, _ = self._probabilities(calibrated * (f32(1) / f32(tokens)))
         labels = [c for c in np.argsort(-pooled, kind="stable").tolist() if pooled[c] > self.threshold[c]] if self.multi_label else []
         return Outcome(int(pooled.argmax()), labels, pooled, answer.logits, deepest, reason, blocks, len(inputs), work / dense)
 

@@ -65,7 +65,7 @@ def measure(
     found: dict[int, Measured] = {}
     for (gamma, skip), places in grid.items():
         logits, costs = run(model, inputs, gamma, skip)
-        exits = Exits(logits, temperatures, targets, thresholds, inputs.row, costs)
+        exits = Exits(logits, temperatures, targets, thresholds, inputs, costs)
         for i in places:
             routing = exits.route(policies[i].rule)
             found[i] = Measured(policies[i], routing.work, quality(routing, targets, thresholds), exits.losses(routing.answers))

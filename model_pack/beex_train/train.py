@@ -80,13 +80,13 @@ class Progress:
 def dev_accuracy(model: Classifier, dev: Rows) -> str:
     """Accuracy at every exit, in percent."""
     thresholds = [0.0] * model.config.classes if model.config.task == "multi" else None
-    z = all_logits(model, dev.inputs, len(dev.targets))
+    z = all_logits(model, dev.inputs)
     return " ".join(f"{100 * right_rows(decide(each, thresholds), dev.targets).mean():.1f}" for each in z) + " %"
 
 
 def loss_on(model: Classifier, rows: Rows, last_exit_only: bool) -> float:
     """Mean cross-entropy over the exits after the blocks, or of the last, with what gates there are."""
-    logits = torch.from_numpy(all_logits(model, rows.inputs, len(rows.targets), SKIP_ABOVE))
+    logits = torch.from_numpy(all_logits(model, rows.inputs, SKIP_ABOVE))
     return soft_routing_loss(logits[-1:] if last_exit_only else logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
 
 

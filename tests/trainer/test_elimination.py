@@ -155,9 +155,10 @@ def test_rules_on_many_inputs_are_those_on_one(rule, multi):
 
 def test_windows_of_a_row_answer_together():
     logits = np.log(np.array([[[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]]] * 2))
-    exits = Exits(logits, [1.0, 1.0], np.eye(2)[[0, 1]], None, row=[0, 0, 1])
+    exits = Exits(logits, [1.0, 1.0], np.eye(2)[[0, 1]], None, Inputs([[0] * 9, [0] * 3, [0] * 5], row=[0, 0, 1]))
     routing = exits.route(ExitRule())
-    assert np.allclose(routing.answers, [[0.55, 0.45], [0.3, 0.7]]) and routing.accuracy == 1
+    odds = 9 ** 0.75 * 0.25 ** 0.25  # of the first row: 9 of its 12 tokens say 9 to 1, the others 1 to 4
+    assert np.allclose(routing.answers, [[odds / (1 + odds), 1 / (1 + odds)], [0.3, 0.7]]) and routing.accuracy == 1
     assert routing.exit.tolist() == [1, 1, 1] and routing.deepest.tolist() == [1, 1]
 
 

@@ -99,7 +99,7 @@ def test_second_stage_trains_the_exits_alone(contrast):
     model, inputs, _ = gated()
     rows = Rows(inputs, np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 1]])
     target = torch.from_numpy(rows.targets)
-    loss = lambda: soft_routing_loss(torch.from_numpy(all_logits(model, inputs, 5, 0.5)), target).item()
+    loss = lambda: soft_routing_loss(torch.from_numpy(all_logits(model, inputs, 0.5)), target).item()
     before, start = {name: value.clone() for name, value in model.state_dict().items()}, loss()
     train_heads(model, Plan(1.0, 64, 0.01, 0.0, 1, skip_budget=0.5, contrast=contrast, head_rounds=20.5), rows)
     changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}

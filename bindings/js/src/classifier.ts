@@ -47,7 +47,7 @@ export interface Classification<Label extends string = string> {
   work: number;
   /** Word pieces in the text. */
   tokens: number;
-  /** Overlapping windows in which a long text was read; their probabilities were averaged. */
+  /** Overlapping windows in which a long text was read; their calibrated logits were averaged, by length. */
   windows: number;
   /** True when a pair was too long and its longer text was cut. Single texts are never cut. */
   truncated: boolean;
