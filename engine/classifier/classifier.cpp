@@ -24,6 +24,9 @@ constexpr char kNoClasses[] = "this pack has no classes: it turns texts into vec
 constexpr std::size_t kSingleSpecials = 2;
 constexpr std::size_t kPairSpecials = 3;
 
+// Of a time budget, as there is work before and after a run; and of predicted times, as none is exact.
+constexpr double kUsable = 0.95, kCaution = 1.1;
+
 // sum += values, or sum = values for the first window of a text.
 void accumulate(std::span<const float> values, bool first, std::span<float> sum) {
   for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = first ? values[i] : sum[i] + values[i];
@@ -65,6 +68,7 @@ struct Classifier::State {
   Error allocate();
   Error start(const Policy& policy);
   void measure_pace();
+  bool in_time(std::size_t id_count, const Policy& policy, const Result& result) const;
   void run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
@@ -124,12 +128,19 @@ void Classifier::State::measure_pace() {
   }
 }
 
+// Whether exit 0 can answer for a window before the text's time is up. The first one is read in any case.
+bool Classifier::State::in_time(std::size_t id_count, const Policy& policy, const Result& result) const {
+  if (!(policy.budget > 0.0) || result.windows == 0) return true;
+  const double units = cost.embedding(id_count) + cost.pooling(id_count) + cost.exit();
+  return clock() + units * pace.unit_time() * kCaution <= started + policy.budget * kUsable;
+}
+
 // Runs the network on the first `id_count` of `ids`, which go up to `share` of the text, and adds the answer to `result`. The first window
 // sets what the others only add to.
 void Classifier::State::run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result) {
   const bool limited = policy.budget > 0.0;
   Deadline deadline;
-  if (limited) deadline = {clock, started + share * policy.budget, pace.unit_time()};
+  if (limited) deadline = {clock, started + share * policy.budget * kUsable, pace.unit_time() * kCaution};
   const double begin = limited ? clock() : 0.0;
   const RunAnswer window = run(network, cost, ids.first(id_count), first_segment, policy, deadline, {result.windows, exit, trace});
   if (limited) pace.add(window.work, clock() - begin);
@@ -152,8 +163,8 @@ void Classifier::State::run_window(std::size_t id_count, std::size_t first_segme
 }
 
 // Windows of max_tokens - 2 tokens that overlap by a quarter (FORMAT.md, "Windows"), read as a stream: the overlap is moved to the
-// front of the buffer and the text goes on behind it. Calls `window` with the number of `ids` for each, and returns the number of
-// tokens in the text.
+// front of the buffer and the text goes on behind it. Calls `window` with the number of `ids` for each, until it says that it is enough,
+// and returns the number of tokens that were read.
 template <class Window>
 std::uint32_t Classifier::State::read_windows(std::string_view text, Window window) {
   const std::size_t room = pack.config.max_tokens - kSingleSpecials;
@@ -166,8 +177,8 @@ std::uint32_t Classifier::State::read_windows(std::string_view text, Window wind
     ids[0] = pack.config.cls_id;
     for (std::size_t i = 0; i < count; ++i) ids[1 + i] = tokens[i].id;
     ids[1 + count] = pack.config.sep_id;
+    if (!window(count + kSingleSpecials)) break;
     total += static_cast<std::uint32_t>(fresh);
-    window(count + kSingleSpecials);
     if (count < room) break;
     stage(Stage::kTokenize);
     std::copy_n(tokens.begin() + static_cast<std::ptrdiff_t>(room - overlap), overlap, tokens.begin());
@@ -180,9 +191,14 @@ std::uint32_t Classifier::State::read_windows(std::string_view text, Window wind
 void Classifier::State::classify(std::string_view text, const Policy& policy, Result& result) {
   result.tokens = read_windows(text, [&](std::size_t id_count) {
     const std::size_t count = id_count - kSingleSpecials;
+    if (!in_time(id_count, policy, result)) {
+      result.truncated = true;
+      return false;
+    }
     const bool full = id_count == ids.size();  // so others may follow
     if (trace.window != nullptr) trace.window(trace.context, {result.windows, tokens.first(count), {}});
     run_window(id_count, 0, full ? tokens[count - 1].end / static_cast<double>(text.size()) : 1.0, policy, result);
+    return true;
   });
   finish(result);
 }
@@ -193,6 +209,7 @@ void Classifier::State::embed(std::string_view text) {
     network.embed(ids.first(id_count), 0);
     for (std::uint32_t i = 0; i < pack.config.blocks; ++i) network.run_block(i);
     accumulate(network.read_vector(), windows++ == 0, vector);
+    return true;
   });
   divide_by(windows, vector);
   const float square = network.kernels().dot(vector.data(), vector.data(), vector.size());

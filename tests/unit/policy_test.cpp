@@ -455,7 +455,7 @@ TEST_CASE("budget: needs a clock") {
   CHECK_THAT(std::string(error.message), Catch::Contains("needs a clock"));
 }
 
-TEST_CASE("budget: no block is begun that would end too late, and every window answers") {
+TEST_CASE("budget: no block is begun that would end too late, and no window after the first") {
   PackOptions options = adaptive_options();
   options.max_tokens = 12;
   const auto classifier = load(PackBuilder(options));
@@ -465,13 +465,15 @@ TEST_CASE("budget: no block is begun that would end too late, and every window a
   for (const std::size_t size : {3u, 60u}) {
     const std::string text = letters(size, size);
     const Run whole = classify(*classifier, text, {});
-    Floats first;
+    const Policy first_exit{{ExitKind::kEntropy, 2.0f}};
     Result result;
-    REQUIRE(classifier->classify(text, {{ExitKind::kEntropy, 2.0f}}, result).ok());
-    first = copy(result.probabilities);
+    REQUIRE(classifier->classify(text.substr(0, 2 * 10), first_exit, result).ok());
+    REQUIRE(result.windows == 1);
+    const Floats first = copy(result.probabilities);
+    REQUIRE(classifier->classify(text, first_exit, result).ok());
     const std::uint32_t windows = result.windows;
     clock.block = 1000.0;
-    std::uint32_t before = 0;
+    std::uint32_t before = 0, windows_before = 0;
     bool between = false;
     for (const double budget : {0.5, 900.0, 2500.0, 5000.0, 9000.0, 1e6}) {
       Policy policy;
@@ -479,12 +481,16 @@ TEST_CASE("budget: no block is begun that would end too late, and every window a
       const double start = clock.time;
       REQUIRE(classifier->classify(text, policy, result).ok());
       INFO(size << " tokens, " << budget << " us, " << result.blocks_run << " blocks");
-      CHECK(result.windows == windows);
+      CHECK(result.windows >= windows_before);
+      CHECK(result.truncated == (result.windows < windows));
+      CHECK(result.tokens == (result.windows < windows ? 10 + 8 * (result.windows - 1) : size));
       CHECK(result.blocks_run >= before);
       before = result.blocks_run;
+      windows_before = result.windows;
       // Predicted times are of the clock without blocks; so at most one block per window comes too late.
       CHECK(clock.time - start <= budget + 1000.0 * windows + 500.0 * clock.step);
       if (budget == 0.5) {
+        CHECK(result.windows == 1);
         CHECK(result.exit_reason == ExitReason::kBudget);
         CHECK(result.blocks_run == 0);
         CHECK(copy(result.probabilities) == first);

@@ -45,11 +45,11 @@ export interface Classification<Label extends string = string> {
   exit: { block: number; of: number; reason: ExitReason };
   /** How much was computed, as a share of what `speed: 'full'` takes for this text. */
   work: number;
-  /** Word pieces in the text. */
+  /** Word pieces in the text; of one that a budget cut, those that were read. */
   tokens: number;
   /** Overlapping windows in which a long text was read; their calibrated logits were averaged, by length. */
   windows: number;
-  /** True when a pair was too long and its longer text was cut. Single texts are never cut. */
+  /** True when a pair was too long and its longer text was cut, or a budget ended before all windows of a text were read. */
   truncated: boolean;
   /** What happened on the way; with the option `trace`. */
   trace?: Trace<Label>;

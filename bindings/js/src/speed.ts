@@ -11,7 +11,8 @@ export type SpeedName = 'accurate' | 'balanced' | 'fast';
  * - `accurate`, `balanced`, `fast`: the pack's settings of that name
  * - `speedup`: at least so many times as fast as `full`, by the work that texts take on average. With an `exit`, so many times by leaving
  *   out words alone, tuned for a full window; what the exits save comes on top
- * - `budgetMs`: so many milliseconds at most; the pack's own exit rule holds, and no block is begun that would end too late
+ * - `budgetMs`: so many milliseconds at most; the pack's own exit rule holds, and no block is begun that would end too late, nor, but for the
+ *   first, a window of a long text
  */
 export type Speed = 'full' | SpeedName | { speedup: number } | { budgetMs: number };
 

@@ -25,11 +25,11 @@ struct Result {
   std::span<const float> logits;            // (class), of the last window, before temperature
   std::uint32_t exit_block = 0;             // deepest block that ran, 0 when exit 0 answered
   ExitReason exit_reason = ExitReason::kLast;  // of the window that went deepest
-  std::uint32_t tokens = 0;                 // of the whole text, without [CLS] and [SEP]
+  std::uint32_t tokens = 0;                 // of the whole text (of all windows that were read), without [CLS] and [SEP]
   std::uint32_t windows = 0;                // 1 unless the text is longer than the pack's limit
   double work = 0.0;                        // share of the dense cost (FORMAT.md, "Cost"); 1 is the whole network
   std::uint32_t blocks_run = 0;             // summed over the windows; skipped ones do not count
-  bool truncated = false;                   // a pair that did not fit; single texts are windowed, never cut
+  bool truncated = false;                   // a pair that did not fit, or a text whose budget ended before all windows were read
 };
 
 class Classifier {
@@ -44,8 +44,8 @@ class Classifier {
   // Classifies UTF-8 text under `policy`. An empty text is [CLS][SEP]. Fails only with kWrongInput: a pack for pairs needs
   // `classify_pair`, and the other way round; a pack of features has no classes; a budget needs a clock.
   //
-  // Under a budget, no block is begun that would end too late; every window is read and gives at least what exit 0 says, and each may
-  // use time up to its share of the text. The first such call measures for a few milliseconds how fast this machine is; later ones go on
+  // Under a budget, no block is begun that would end too late; a window that is read gives at least what exit 0 says, and may use time
+  // up to its share of the text. Windows are left unread when not even exit 0 could answer for them in time; the first never is. The first such call measures for a few milliseconds how fast this machine is; later ones go on
   // measuring.
   Error classify(std::string_view text, const Policy& policy, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
