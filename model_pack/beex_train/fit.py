@@ -48,7 +48,7 @@ class Settings:
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
-    ngram_bytes: int = 400_000  # most bytes of its table
+    ngram_bytes: int = 350_000  # most bytes of its table
     rounds: float = 0.0  # over the training rows
     activation_bits: int = 0  # the base's, or 4
     batch_tokens: int = 0
@@ -174,7 +174,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     config = settings.model(base, **data)
     config.check()
     if settings.ngrams:
-        linear = fit_linear(inputs.ids, inputs.row, targets[inputs.row], config, settings.seed)
+        linear = fit_linear(inputs, targets, config, settings.seed)
     of = lambda t: Rows(Inputs.of(encoder, t, most), class_targets(t, names))
     return Prepared(
         settings, base, encoder, names, multi, Rows(inputs, targets, linear.out_of_fold if linear else None), of(held_table),

@@ -8,6 +8,7 @@ from typing import Sequence
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 from torch import Tensor
 
 from .data import Table
@@ -55,14 +56,16 @@ class Inputs:
     def merge(self, logits: np.ndarray) -> np.ndarray:
         """Logits of inputs (…, inputs, classes) as those of rows (…, rows, classes): the mean of a text's windows, each weighted by its tokens
         (FORMAT.md, "Windows")."""
-        rows = self.row[-1] + 1 if self.row else 0
-        if rows == len(self):
+        if not self.row or self.row[-1] + 1 == len(self):
             return logits
-        weights, row = self.lengths, np.array(self.row)
-        share = weights / np.bincount(row, weights)[row]
-        merged = np.zeros((*logits.shape[:-2], rows, logits.shape[-1]))
-        np.add.at(merged, (..., row, slice(None)), logits * share[:, None])
-        return merged.astype(logits.dtype)
+        mean = self.window_mean()
+        merged = np.stack([mean @ each for each in logits.reshape(-1, *logits.shape[-2:])])
+        return merged.astype(logits.dtype).reshape(*logits.shape[:-2], *merged.shape[1:])
+
+    def window_mean(self) -> csr_matrix:
+        """The matrix (rows, inputs) that takes this mean."""
+        tokens, row = self.lengths, np.array(self.row)
+        return csr_matrix((tokens / np.bincount(row, tokens)[row], (row, np.arange(len(self)))))
 
     def some_rows(self, tokens: int) -> tuple["Inputs", np.ndarray]:
         """The inputs of rows at equal distances, about so many tokens together or all, and which rows these are."""

@@ -12,6 +12,7 @@ from typing import Sequence
 
 import numpy as np
 
+from .inputs import Inputs
 from .model import ModelConfig
 from .ngrams import buckets
 
@@ -36,28 +37,28 @@ class LinearModel:
 def table_buckets(columns: int, bits: int, most_bytes: int, tokens: int) -> int:
     """Buckets of a table of at most `most_bytes`, for so many columns of so many bits and training tokens."""
     row_bytes = (columns * bits + 7) // 8  # rows start at whole bytes
-    most = min(most_bytes // row_bytes, 2 * tokens, 65_536)
+    most = min(most_bytes // row_bytes, 2 * tokens, 131_072)
     return 1 << max(8, most.bit_length() - 1)
 
 
-def fit_linear(ids: Sequence[Sequence[int]], row: Sequence[int], targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
-    """Fit on encoded inputs; `row` says which inputs are windows of one text, `targets` (inputs, classes) are probabilities."""
-    features = _features(ids, config.ngram_longest, config.ngram_buckets)
-    texts = sorted(set(row))
-    random.Random(seed).shuffle(texts)
-    fold_of_text = {text: k % FOLDS for k, text in enumerate(texts)}
-    fold = np.array([fold_of_text[text] for text in row])
+def fit_linear(inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
+    """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes)."""
+    of_inputs = _features(inputs.ids, config.ngram_longest, config.ngram_buckets)
+    # The mean of a text's windows is linear in the weights: of long texts the whole is fitted.
+    features = inputs.window_mean() @ of_inputs
+    fold = np.arange(len(targets)) % FOLDS
+    random.Random(seed).shuffle(fold)
     multi = config.task == "multi"
 
     first, rest = fold == 0, fold != 0
     fits = [_fit(features[rest], targets[rest], multi, c) for c in PENALTIES]
     losses = [[_loss((features[first] @ w + b) / t, targets[first], multi) for t in TEMPERATURES] for w, b in fits]
     best, cooled = np.unravel_index(np.argmin(losses), (len(PENALTIES), len(TEMPERATURES)))
-    out = np.zeros(targets.shape, np.float32)
-    out[first] = features[first] @ fits[best][0] + fits[best][1]
-    for k in range(1, FOLDS):
-        weight, bias = _fit(features[fold != k], targets[fold != k], multi, PENALTIES[best])
-        out[fold == k] = features[fold == k] @ weight + bias
+    out = np.zeros((len(inputs), targets.shape[1]), np.float32)
+    fold_of_input = fold[inputs.row]
+    for k in range(FOLDS):
+        weight, bias = fits[best] if k == 0 else _fit(features[fold != k], targets[fold != k], multi, PENALTIES[best])
+        out[fold_of_input == k] = of_inputs[fold_of_input == k] @ weight + bias
     weight, bias = _fit(features, targets, multi, PENALTIES[best])
     weight, bias, out = (x / TEMPERATURES[cooled] for x in (weight, bias, out))
     if not multi:
