@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, cards, bias, golden."""
+"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, compare, cards, bias, golden."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import adaptive, bias, report
+from . import adaptive, bias, compare, report
 from .baseline import fasttext_baseline, linear_baseline, majority_baseline
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base, save_base
@@ -216,6 +216,12 @@ def _baseline(arguments: argparse.Namespace) -> None:
         print(f"{name:<20}{_interval(answers.scores['accuracy'], len(dev))}, {others}")
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    folders = [Path(folder) for folder in arguments.tasks]
+    settings = _settings(arguments)
+    print(compare.text(compare.compare_all(folders, arguments.rows, arguments.per_label, settings, Path(arguments.out), arguments.compile)))
+
+
 def _golden(arguments: argparse.Namespace) -> None:
     write_all(Path(arguments.folder), Path(arguments.packs))
 
@@ -307,6 +313,16 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", required=True)
     command.add_argument("--seed", type=int, default=1)
     command.set_defaults(run=_baseline)
+
+    command = commands.add_parser("compare", parents=[common], help="fit beside linear model and fastText on few rows of many data sets")
+    command.add_argument("tasks", nargs="+", help="folders with train.tsv and dev.tsv (or .tsv.xz)")
+    command.add_argument("--rows", type=int, default=5000, help="most training rows, drawn at random")
+    command.add_argument("--per-label", type=int, default=0, help="so many rows of every label instead")
+    command.add_argument("--out", required=True, help="JSON with the results; what is in it is not run again")
+    command.add_argument("--recipe", help="TOML file with settings")
+    command.add_argument("--compile", action="store_true", help="compile the network")
+    _add_settings(command)
+    command.set_defaults(run=_compare)
 
     command = commands.add_parser("cards", parents=[common], help="write model cards and the picture; print the tables of packs and of the papers' data sets")
     command.add_argument("folder", nargs="?", default="model_pack")
