@@ -50,6 +50,7 @@ class Settings:
     ngram_longest: int = 2
     ngram_bytes: int = 350_000  # most bytes of its table
     rounds: float = 0.0  # over the training rows
+    windows: int = 1  # of a long text that learn together, drawn at random in every round
     activation_bits: int = 0  # the base's, or 4
     batch_tokens: int = 0
     learning_rate: float = 0.0
@@ -206,7 +207,7 @@ def build(prepared: Prepared) -> Classifier:
 def plan_of(prepared: Prepared) -> Plan:
     """Settings, with what they leave open decided from the data."""
     settings = prepared.settings
-    tokens = prepared.rows.inputs.tokens_a_round
+    tokens = prepared.rows.inputs.tokens_a_round(settings.windows)
     from_base = prepared.base is not None
     return Plan(
         rounds=settings.rounds or rounds_for(tokens),
@@ -215,7 +216,7 @@ def plan_of(prepared: Prepared) -> Plan:
         learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
-        **{key: getattr(settings, key) for key in ("elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},
+        **{key: getattr(settings, key) for key in ("windows", "elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},
     )
 
 

@@ -62,10 +62,12 @@ class Inputs:
         merged = np.stack([mean @ each for each in logits.reshape(-1, *logits.shape[-2:])])
         return merged.astype(logits.dtype).reshape(*logits.shape[:-2], *merged.shape[1:])
 
-    def window_mean(self) -> csr_matrix:
-        """The matrix (rows, inputs) that takes this mean."""
-        tokens, row = self.lengths, np.array(self.row)
-        return csr_matrix((tokens / np.bincount(row, tokens)[row], (row, np.arange(len(self)))))
+    def window_mean(self, group: Sequence[int] | None = None) -> csr_matrix:
+        """The matrix (rows, inputs) that takes this mean, in the order of rows; with a `group` of inputs only they and their rows are in it."""
+        group = range(len(self)) if group is None else group
+        tokens = np.array([len(self.ids[i]) for i in group])
+        _, row = np.unique([self.row[i] for i in group], return_inverse=True)
+        return csr_matrix((tokens / np.bincount(row, tokens)[row], (row, np.arange(len(row)))))
 
     def some_rows(self, tokens: int) -> tuple["Inputs", np.ndarray]:
         """The inputs of rows at equal distances, about so many tokens together or all, and which rows these are."""
@@ -79,29 +81,29 @@ class Inputs:
     def __len__(self) -> int:
         return len(self.ids)
 
-    @property
-    def tokens_a_round(self) -> int:
-        """Tokens of one window of every row, on average over its windows."""
-        windows = np.bincount(self.row)
-        return round(sum(len(ids) / windows[row] for ids, row in zip(self.ids, self.row)))
+    def tokens_a_round(self, windows: int) -> int:
+        """Tokens of at most so many windows of every row, on average over its windows."""
+        count = np.bincount(self.row)
+        return round(sum(len(ids) * min(1, windows / count[row]) for ids, row in zip(self.ids, self.row)))
 
-    def batches(self, tokens: int, seed: int | None) -> list[list[int]]:
+    def batches(self, tokens: int, seed: int | None, windows: int = 1) -> list[list[int]]:
         """Groups of inputs of similar length, about `tokens` tokens each with padding.
 
-        With a seed: one window of each row, drawn anew for every seed, in random order. Without: all inputs, by length.
+        With a seed: at most so many `windows` of each row, together in one group, drawn anew for every seed, in random order. Without: all
+        inputs, by length.
         """
         if seed is None:
-            return _grouped(sorted(range(len(self)), key=lambda i: len(self.ids[i])), self.ids, tokens)
+            return _grouped([[i] for i in range(len(self))], self.ids, tokens)
         generator = random.Random(seed)
-        windows: dict[int, list[int]] = {}
+        of_row: dict[int, list[int]] = {}
         for i, row in enumerate(self.row):
-            windows.setdefault(row, []).append(i)
-        order = [generator.choice(inputs) for inputs in windows.values()]
+            of_row.setdefault(row, []).append(i)
+        order = [sorted(generator.sample(inputs, min(windows, len(inputs)))) for inputs in of_row.values()]
         generator.shuffle(order)
         chunk = 4096
         groups = []
         for start in range(0, len(order), chunk):
-            groups += _grouped(sorted(order[start : start + chunk], key=lambda i: len(self.ids[i])), self.ids, tokens)
+            groups += _grouped(order[start : start + chunk], self.ids, tokens)
         generator.shuffle(groups)
         return groups
 
@@ -120,11 +122,12 @@ class Inputs:
         return ids.to(device), mask.to(device), segments.to(device) if segments is not None else None
 
 
-def _grouped(order: Sequence[int], ids: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
-    """Neighbours in `order`, which is by length, as groups of at most about `tokens` tokens."""
+def _grouped(rows: Sequence[Sequence[int]], ids: Sequence[Sequence[int]], tokens: int) -> list[list[int]]:
+    """The inputs of rows of similar length as groups of at most about `tokens` tokens; those of a row stay together."""
+    longest = lambda row: max(len(ids[i]) for i in row)
     groups: list[list[int]] = []
-    for i in order:
-        if not groups or len(ids[i]) * (len(groups[-1]) + 1) > tokens:
+    for row in sorted(rows, key=longest):
+        if not groups or longest(row) * (len(groups[-1]) + len(row)) > tokens:
             groups.append([])
-        groups[-1].append(i)
+        groups[-1].extend(row)
     return groups

@@ -34,11 +34,12 @@ TOKENS, FEWEST_ROUNDS, MOST_ROUNDS = 700_000, 1.0, 15.0
 class Plan:
     """How to train. Everything that changes the result is in it, so that a checkpoint knows whether it belongs to the run."""
 
-    rounds: float  # over the rows; long texts give one random window a round
+    rounds: float  # over the rows
     batch_tokens: int
     learning_rate: float
     token_dropout: float
     seed: int
+    windows: int = 1  # of a long text that learn together in a round, drawn at random
     elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps
     skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0 without gates
     contrast: float = 0.0  # weight of cross-layer contrast
@@ -114,7 +115,7 @@ def train(
     kept = torch.tensor(special_ids, device=device)
     if plan.contrast:
         model.contrast = Contrast(model.config.hidden_size).to(device)
-    first_round = inputs.batches(plan.batch_tokens, plan.seed)
+    first_round = inputs.batches(plan.batch_tokens, plan.seed, plan.windows)
     total = max(1, round(plan.rounds * len(first_round)))
     optimizer = torch.optim.AdamW(parameter_groups(model, plan.learning_rate), betas=(0.9, 0.98), fused=True)
     warm_up = max(1, total // 20)
@@ -152,7 +153,7 @@ def train(
     def steps() -> Iterator[list[int]]:
         epoch = step // len(first_round)
         while True:
-            groups = inputs.batches(plan.batch_tokens, plan.seed + epoch)
+            groups = inputs.batches(plan.batch_tokens, plan.seed + epoch, plan.windows)
             # Later rounds may pack into another number of batches; the first one's number defines a round.
             groups = (groups * 2)[: len(first_round)]
             yield from groups[step - epoch * len(first_round) :]
@@ -170,7 +171,9 @@ def train(
             model.profile = model.profile or measure_profile(model, inputs)
         model.train()
         optimizer.zero_grad()
-        if part := group[rank::world]:  # a small last group may leave nothing for the last processes
+        rows_of_group = list(dict.fromkeys(inputs.row[i] for i in group))
+        rows_of_part = set(rows_of_group[rank::world])
+        if part := [i for i in group if inputs.row[i] in rows_of_part]:  # a small last group may leave nothing for the last processes
             ids, mask, segments = inputs.tensors(part, paired, device)
             if plan.token_dropout:
                 drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
@@ -180,14 +183,15 @@ def train(
             skip = None if not plan.skip_budget or step < GATES_FROM * total else SOFT if step < HARD_FROM * total else SKIP_ABOVE
             with matrix_precision(device):
                 states, gates = walk(ids, mask, segments, fewer, skip)
-            logits = model.read_exits(states, mask, prior)
-            loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in part]], weights, multi)
+            mean = torch.from_numpy(inputs.window_mean(part).toarray()).to(device, torch.float32)
+            logits = mean @ model.read_exits(states, mask, prior)
+            loss = soft_routing_loss(logits, targets[sorted(rows_of_part)], weights, multi)
             if gates:
                 tightened = min(1.0, (step / total - GATES_FROM) / (HARD_FROM - GATES_FROM))
                 loss = loss + BUDGET_WEIGHT * budget_loss(gates, 1 - (1 - plan.skip_budget) * tightened)
             if plan.contrast:
                 loss = (1 - plan.contrast) * loss + plan.contrast * model.contrast(states, mask)
-            (loss * (len(part) / len(group))).backward()
+            (loss * (len(rows_of_part) / len(rows_of_group))).backward()
             running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
         add_up_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
