@@ -30,7 +30,7 @@ from .pretrain import Pretraining, pretrain, read_corpus
 from .simulate import Simulator
 from .sizes import ratios, sizes
 from .teach import teach
-from .tokenizer import Encoder, train_vocabulary
+from .tokenizer import Encoder, most_used, train_vocabulary
 from .tune import for_speedup, held_out_rows, tune
 
 
@@ -132,10 +132,15 @@ def _export(arguments: argparse.Namespace) -> None:
 
 def _pretrain(arguments: argparse.Namespace) -> None:
     options = Pretraining(
-        teacher=arguments.teacher, base=arguments.base, embedding_bits=arguments.embedding_bits, tokens=arguments.tokens, seed=arguments.seed
+        teacher=arguments.teacher, base=arguments.base, embedding_bits=arguments.embedding_bits, vocabulary_size=arguments.vocabulary_size,
+        tokens=arguments.tokens, seed=arguments.seed,
     )  # fmt: skip
     texts = read_corpus(arguments.texts, arguments.tables, options.seed)
-    encoder = Encoder(Base.load(Path(options.base)).vocabulary if options.base else train_vocabulary(texts, options.vocabulary_size))
+    if options.base:
+        vocabulary = most_used(Base.load(Path(options.base)).vocabulary, texts, options.vocabulary_size)
+    else:
+        vocabulary = train_vocabulary(texts, options.vocabulary_size)
+    encoder = Encoder(vocabulary)
     out = Path(arguments.out)
     model, about = pretrain(texts, encoder, options, out.with_suffix(".checkpoint"), not arguments.eager)
     about["data"] = [Path(source).name for source in arguments.texts] + [f"{Path(table).parent.name} (texts only)" for table in arguments.tables]
@@ -284,6 +289,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a BERT encoder")
     command.add_argument("--base", default="", help="a base to go on from, instead of the teacher's layers")
     command.add_argument("--embedding-bits", type=int, choices=(1, 2, 4, 8), default=Pretraining.embedding_bits, help="of word vectors")
+    command.add_argument("--vocabulary-size", type=int, default=Pretraining.vocabulary_size, help="most word pieces")
     command.add_argument("--tokens", type=int, default=Pretraining.tokens, help="to train on")
     command.add_argument("--eager", action="store_true", help="do not compile the network")
     command.add_argument("--seed", type=int, default=1)

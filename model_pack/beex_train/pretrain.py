@@ -8,7 +8,8 @@ labels are involved. `fit` starts from the result, and `base.beex` turns texts i
 
     beex-train teach … --out x.soft.tsv; beex-train pretrain … --base base.npz --teacher x.soft.teacher --out x.npz
 
-makes a base for one task: it goes on from another base and learns the states of a teacher that was fine-tuned on the task.
+makes a base for one task: it goes on from another base and learns the states of a teacher that was fine-tuned on the task. With
+`--vocabulary-size` it keeps only so many word pieces, those that the texts use most.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Pretraining:
     base: str = ""  # a base to go on from, with a teacher of the same shape; "" starts from the teacher's layers
     layers: tuple[int, ...] = (0, 2, 5)  # of the teacher, one per block
     slfn_size: int = 896
-    embedding_bits: int = 2  # of a base to go on from too
+    embedding_bits: int = 1  # of a base to go on from too
     activation_bits: int = 4
     vocabulary_size: int = 7168
     max_tokens: int = 128
@@ -208,7 +209,7 @@ def pretrain(texts: Sequence[str], encoder: Encoder, options: Pretraining, check
     torch.manual_seed(options.seed)
     teacher = Teacher(teacher_folder(options.teacher), 2).eval().requires_grad_(False)
     if options.base:
-        base = Base.load(Path(options.base))
+        base = Base.load(Path(options.base)).with_vocabulary(encoder.vocabulary)
         base.config = replace(base.config, embedding_bits=options.embedding_bits)
         model = base.model()
     else:

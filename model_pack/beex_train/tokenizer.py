@@ -46,6 +46,18 @@ def train_vocabulary(texts: Iterable[str], size: int, fold_case: bool = True) ->
     return sorted(pieces, key=str.encode)
 
 
+def most_used(vocabulary: Sequence[str], texts: Sequence[str], size: int) -> list[str]:
+    """The `size` tokens of a vocabulary that `texts` use most, in the same order. Special tokens and single characters stay, so that every
+    word can still be written."""
+    encoder, used = Encoder(vocabulary), Counter()
+    for start in range(0, len(texts), 4096):
+        for encoding in encoder.encodings(texts[start : start + 4096]):
+            used.update(encoding.tokens)
+    stays = lambda token: token in (CLS, SEP, UNK) or len(token.removeprefix("##")) == 1
+    chosen = set(sorted(vocabulary, key=lambda token: (not stays(token), -used[token], token))[:size])
+    return [token for token in vocabulary if token in chosen]
+
+
 class Encoder:
     """Texts to token ids, as the engine does it."""
 

@@ -15,7 +15,7 @@ from beex_train.pack import PackFile
 from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teacher, word_means
 from beex_train.simulate import Simulator
 from beex_train.teach import Teacher
-from beex_train.tokenizer import Encoder, train_vocabulary
+from beex_train.tokenizer import Encoder, most_used, train_vocabulary
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,18 @@ def test_goes_on_from_a_base_with_word_vectors_of_other_bits(teacher_folder, bas
     options = Pretraining(teacher=str(teacher_folder), base=str(base_file), layers=(0, 1), embedding_bits=1, max_tokens=32, tokens=1)
     made, _ = pretrain([text for _, text in rows] * 3, Encoder(base.vocabulary), options, tmp_path / "x.checkpoint", compile=False)
     assert base.config.embedding_bits == 4 and made.config.embedding_bits == 1
+
+
+def test_goes_on_with_the_word_pieces_that_the_texts_use_most(teacher_folder, base_file, tmp_path):
+    base = Base.load(base_file)
+    kept = most_used(base.vocabulary, ["the film is charming"] * 3 + ["dull"], 100)
+    assert len(kept) == 100 and kept == [token for token in base.vocabulary if token in set(kept)]
+    assert {"[CLS]", "[SEP]", "[UNK]", "film", "charming", "a", "##a"} <= set(kept) < set(base.vocabulary)
+    smaller = base.with_vocabulary(kept)
+    assert torch.equal(smaller.state["embeddings.token"][kept.index("film")], base.state["embeddings.token"][base.vocabulary.index("film")])
+    options = Pretraining(teacher=str(teacher_folder), base=str(base_file), layers=(0, 1), embedding_bits=4, max_tokens=32, tokens=1)
+    made, _ = pretrain(["the film is charming"] * 600, Encoder(kept), options, tmp_path / "x.checkpoint", compile=False)
+    assert made.config.vocabulary_size == 100
 
 
 def test_file_keeps_every_sign(base_file):
