@@ -47,7 +47,7 @@ class Pretraining:
     base: str = ""  # a base to go on from, with a teacher of the same shape; "" starts from the teacher's layers
     layers: tuple[int, ...] = (0, 2, 5)  # of the teacher, one per block
     slfn_size: int = 896
-    embedding_bits: int = 1  # of a base to go on from too
+    embedding_bits: int = 2  # of a base to go on from too
     activation_bits: int = 4
     vocabulary_size: int = 7168
     max_tokens: int = 128
