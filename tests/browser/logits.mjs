@@ -1,8 +1,8 @@
-// Prints what a pack answers in Chromium, as bits, in the form of tests/tools/logits.cpp from the "|" on, so that engines can be
+// Prints what a pack answers in Chromium, as bits, in the form of tests/tools/logits.cpp from the first "|" on, so that engines can be
 // compared with cmp:
 //
 //   node tests/browser/logits.mjs [--firefox | --node] [--scalar] PACK TEXTFILE
-//   build/native/tests/logits PACK < TEXTFILE | sed 's/^.*|/|/'
+//   build/native/tests/logits PACK < TEXTFILE | sed 's/^[^|]*|/|/'
 //
 // --firefox and --node run the same package there instead, --scalar the engine without SIMD. The kernels' name and the engine's
 // fingerprint go to stderr.
@@ -28,16 +28,33 @@ async function answer(module, source, simd, inputs) {
   const REASONS = ['last', 'certain', 'reduction', 'rising', 'entropy', 'patience', 'probability'];
   const { load } = await import(module);
   const classifier = await load(source, { simd });
+  const { labels: names, info } = classifier;
   const hex = (value) => new Uint32Array(Float32Array.of(value).buffer)[0].toString(16).padStart(8, '0');
+  const hexes = (scores) => names.map((name) => hex(scores[name])).join(' ');
+
+  const options = { own: {} };
+  for (const speed of ['accurate', 'fast']) if (info.speeds.some(({ name }) => name === speed)) options[speed] = { speed };
+  if (info.speeds.length > 0) options.middle = { speed: { speedup: info.speeds[info.speeds.length >> 1].speedup } };
+  if (info.elimination) options.words = { speed: { speedup: 1.25 }, exit: 'off' };
+
+  const traced = ({ words, exits, blocks }) => {
+    const exit = ({ exit, entropy, scores }) => ` e ${exit} ${hex(entropy)} ${hexes(scores)}`;
+    const block = ({ block, skipped, gate, tokensIn, tokensOut, dropped }) =>
+      ` b ${[block, Number(skipped), gate === undefined ? '-' : hex(gate), tokensIn, tokensOut, ...dropped.map((word) => words.indexOf(word))].join(' ')}`;
+    const after = (step) => exits.filter((each) => !step.skipped && each.exit === step.block).map(exit).join('');
+    return ` w ${words.length}${exit(exits[0])}${blocks.map((step) => block(step) + after(step)).join('')}`;
+  };
+  const under = (name, input) => {
+    const { label, labels, scores, exit, windows, trace } = classifier.classify(input, { ...options[name], trace: true });
+    const answered = labels ? ` ;${labels.map((each) => ` ${names.indexOf(each)}`).join('')}` : '';
+    return `| ${name}${trace.windows.map(traced).join('')} = ${exit.block} ${REASONS.indexOf(exit.reason)} ${names.indexOf(label)} ${windows} ${hexes(scores)}${answered}`;
+  };
   const output = inputs.map((line) => {
-    if (classifier.info.task === 'features') return `| ${Array.from(classifier.embed(line), hex).join(' ')}`;
+    if (info.task === 'features') return `| ${Array.from(classifier.embed(line), hex).join(' ')}`;
     const [a, b = ''] = line.split(/\t(.*)/s);
-    const { label, labels, scores, exit, windows } = classifier.classify(classifier.info.inputs === 'pair' ? { a, b } : line);
-    const floats = classifier.labels.map((name) => hex(scores[name])).join(' ');
-    const answered = labels ? ` ;${labels.map((name) => ` ${classifier.labels.indexOf(name)}`).join('')}` : '';
-    return `| ${exit.block} ${REASONS.indexOf(exit.reason)} ${classifier.labels.indexOf(label)} ${windows} ${floats}${answered}`;
+    return Object.keys(options).map((name) => under(name, info.inputs === 'pair' ? { a, b } : line)).join('');
   });
-  return { ran: `kernels: ${classifier.info.kernels}, fingerprint: ${classifier.fingerprint()}`, output };
+  return { ran: `kernels: ${info.kernels}, fingerprint: ${classifier.fingerprint()}`, output };
 }
 
 let result;

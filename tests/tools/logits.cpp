@@ -1,16 +1,25 @@
 // Prints what a pack answers, as bits, so that two builds can be compared with cmp.
 //
-//   logits PACK [--kernels NAME] < texts
+//   logits PACK [--kernels NAME] [--own] < texts
 //
 // Each line of input is a text, or "a<TAB>b" for a pack for pairs. Each line of output is, for every window and exit with the rule
-// off, "window.exit:" and the logits, then "|" and the answer under the pack's own rule: exit block, reason, label, windows,
-// probabilities, and for a multi-label pack ";" and the answer's labels. A pack of features gives "|" and the text's vector. Floats are
-// 8 hexadecimal digits. The kernels' name and the engine's fingerprint go to stderr.
+// off, "window.exit:" and the logits. Then comes, for the pack's own rule and for some speeds, what happened and what was answered:
+//   | SPEED          own; without --own also those of accurate, fast and middle (of the curve) that the pack has; words (1.25 times by elimination alone)
+//   w words          a window
+//   e exit entropy probabilities
+//   b block skipped gate tokens-in tokens-out dropped-words…     words as places in their window; the gate is - when nobody asked it
+//   = exit-block reason label windows probabilities, and for a multi-label pack ";" and the answer's labels
+// A pack of features gives "|" and the text's vector. Floats are 8 hexadecimal digits. The kernels' name and the engine's fingerprint go to
+// stderr.
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <numeric>
+#include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "beex/classifier.h"
 #include "tools/files.h"
@@ -37,16 +46,96 @@ beex::Error classify(beex::Classifier& classifier, const std::string& line, cons
   return classifier.classify_pair(line.substr(0, tab), tab == std::string::npos ? "" : line.substr(tab + 1), policy, result);
 }
 
-void print_answer(beex::Classifier& classifier, const std::string& line) {
+// Prints what happens on the way of a text.
+class Tracer {
+ public:
+  // Watches from now on until it goes.
+  explicit Tracer(beex::Classifier& classifier) : classifier_(classifier) {
+    classifier.observe(beex::TraceObserver{
+        [](void* self, const beex::WindowReading& reading) { static_cast<Tracer*>(self)->print(reading); },
+        [](void* self, const beex::BlockReading& reading) { static_cast<Tracer*>(self)->print(reading); }, this});
+    classifier.observe(beex::ExitObserver{[](void*, const beex::ExitReading& reading) {
+                                            std::printf(" e %u", reading.exit);
+                                            print_floats({&reading.entropy, 1});
+                                            print_floats(reading.probabilities);
+                                          },
+                                          nullptr});
+  }
+  ~Tracer() {
+    classifier_.observe(beex::TraceObserver{});
+    classifier_.observe(beex::ExitObserver{});
+  }
+  Tracer(const Tracer&) = delete;
+
+ private:
+  static constexpr std::size_t kMark = SIZE_MAX;
+
+  // [CLS], the words of one text, [SEP], and in a pair those of the other and [SEP].
+  void print(const beex::WindowReading& reading) {
+    word_.assign(1, kMark);
+    std::size_t words = 0;
+    const auto append = [&](std::span<const beex::Token> tokens) {
+      for (std::size_t i = 0; i < tokens.size(); ++i) word_.push_back(words++);
+      word_.push_back(kMark);
+    };
+    append(reading.first);
+    if (classifier_.pack().config.inputs == 2) append(reading.second);
+    alive_.resize(word_.size());
+    std::iota(alive_.begin(), alive_.end(), 0u);
+    std::printf(" w %zu", words);
+  }
+
+  void print(const beex::BlockReading& reading) {
+    std::printf(" b %u %u", reading.block + 1, reading.skipped ? 1u : 0u);
+    if (reading.gate < 0.0f) {
+      std::printf(" -");
+    } else {
+      print_floats({&reading.gate, 1});
+    }
+    std::printf(" %zu %zu", alive_.size(), reading.alive.size());
+    for (const std::uint32_t place : alive_) {
+      const bool left = std::find(reading.alive.begin(), reading.alive.end(), place) != reading.alive.end();
+      if (!left && word_[place] != kMark) std::printf(" %zu", word_[place]);
+    }
+    alive_.assign(reading.alive.begin(), reading.alive.end());
+  }
+
+  beex::Classifier& classifier_;
+  std::vector<std::size_t> word_;     // (tokens of the window)
+  std::vector<std::uint32_t> alive_;  // those that are left
+};
+
+void print_under(beex::Classifier& classifier, const std::string& line, const char* name, const beex::Policy& policy) {
   beex::Result result;
-  classifier.observe(beex::ExitObserver{print_exit, nullptr});
-  classify(classifier, line, {}, result);
-  classifier.observe(beex::ExitObserver{});
-  classify(classifier, line, {classifier.pack().exit_rule}, result);
-  std::printf("| %u %u %u %u", result.exit_block, static_cast<unsigned>(result.exit_reason), result.label, result.windows);
+  std::printf("| %s", name);
+  {
+    const Tracer tracer(classifier);
+    classify(classifier, line, policy, result);
+  }
+  std::printf(" = %u %u %u %u", result.exit_block, static_cast<unsigned>(result.exit_reason), result.label, result.windows);
   print_floats(result.probabilities);
   if (classifier.pack().config.task == beex::Task::kMultiLabel) std::printf(" ;");
   for (const std::uint32_t label : result.labels) std::printf(" %u", label);
+}
+
+void print_answer(beex::Classifier& classifier, const std::string& line, bool own) {
+  const beex::Pack& pack = classifier.pack();
+  beex::Result result;
+  classifier.observe(beex::ExitObserver{print_exit, nullptr});
+  classify(classifier, line, {}, result);
+  print_under(classifier, line, "own", {pack.exit_rule});
+  if (own) return;
+  const std::span<const beex::CurvePoint> curve(pack.curve.data(), pack.curve_points);
+  for (const auto& [name, speed] : {std::pair{"accurate", beex::SpeedName::kAccurate}, std::pair{"fast", beex::SpeedName::kFast}}) {
+    for (const beex::CurvePoint& point : curve) {
+      if (point.name == speed) print_under(classifier, line, name, point.policy);
+    }
+  }
+  if (!curve.empty()) print_under(classifier, line, "middle", curve[curve.size() / 2].policy);
+  constexpr double kFaster = 1.25;
+  if (classifier.elimination_speedup(beex::kMostGamma) >= kFaster) {
+    print_under(classifier, line, "words", {{}, classifier.gamma_for(kFaster)});
+  }
 }
 
 void print_vector(beex::Classifier& classifier, const std::string& line) {
@@ -61,15 +150,18 @@ void print_vector(beex::Classifier& classifier, const std::string& line) {
 int main(int count, char** arguments) {
   const char* path = nullptr;
   const char* kernels = "";
+  bool own = false;
   for (int i = 1; i < count; ++i) {
     if (std::strcmp(arguments[i], "--kernels") == 0 && i + 1 < count) {
       kernels = arguments[++i];
+    } else if (std::strcmp(arguments[i], "--own") == 0) {
+      own = true;
     } else {
       path = arguments[i];
     }
   }
   if (path == nullptr) {
-    std::fprintf(stderr, "usage: logits PACK [--kernels NAME] < texts\n");
+    std::fprintf(stderr, "usage: logits PACK [--kernels NAME] [--own] < texts\n");
     return 2;
   }
   beex::Bytes pack = beex::test::read_file(path);
@@ -87,7 +179,11 @@ int main(int count, char** arguments) {
   std::string line;
   const bool features = classifier->pack().config.task == beex::Task::kFeatures;
   while (beex::test::read_line(stdin, line)) {
-    (features ? print_vector : print_answer)(*classifier, line);
+    if (features) {
+      print_vector(*classifier, line);
+    } else {
+      print_answer(*classifier, line, own);
+    }
     std::printf("\n");
   }
   return 0;
