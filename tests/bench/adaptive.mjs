@@ -23,7 +23,7 @@ const LONG = 'reviews';
 const SPEEDUPS = [1.25, 1.6, 2, 3, 4];
 const BUDGETS = [0.25, 0.5, 1, 2]; // ms
 const WARM_MS = 400; // longer than V8 takes to optimize what is run again and again
-const MOST_TRIES = 5;
+const MOST_TRIES = 3;
 
 const { values: options, positionals } = parseArgs({
   allowPositionals: true, options: { quick: { type: 'boolean' }, json: { type: 'boolean' }, data: { type: 'string' } },
@@ -141,7 +141,7 @@ const measure = {
       ];
     });
     for (const { key, setting } of requests) if (serves(pack, setting)) settings[key] ??= setting;
-    const rows = rowsFor(LONG, quick ? 15 : 250);
+    const rows = rowsFor(LONG, quick ? 15 : 150);
     const found = compare(runsOf(pack, settings), rows, 3);
     const measured = ({ key }) => found[key] && { counted: 1 / found[key].work, measured: inverse(found[key].time), accuracy: found[key].accuracy };
     return { tuning: { pack: LONG, texts: rows.length, full: found.full, requests: requests.map(({ setting, ...request }) => ({ ...request, ...measured(request) })) } };
