@@ -18,7 +18,7 @@ from .data import Table, class_names, class_targets, clean, hold_out, is_multi_l
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
-from .linear import LinearModel, fit_linear, table_buckets
+from .linear import SHARE_IN_TRAINING, LinearModel, fit_linear, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import run
@@ -48,7 +48,7 @@ class Settings:
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
-    ngram_bytes: int = 350_000  # most bytes of its table
+    ngram_bytes: int = 320_000  # most bytes of its table
     rounds: float = 0.0  # over the training rows
     windows: int = 1  # of a long text that learn together, drawn at random in every round
     activation_bits: int = 0  # the base's, or 4
@@ -169,7 +169,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     if settings.ngrams:
         columns = len(names) - (not multi)
         buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, sum(map(len, inputs.ids)))
-        data |= {"ngram_buckets": buckets, "ngram_longest": settings.ngram_longest}
+        data |= {"ngram_buckets": buckets, "ngram_bits": ModelConfig.ngram_bits, "ngram_longest": settings.ngram_longest}
     if settings.skip_budget:
         data["skip_width"] = SKIP_WIDTH
     config = settings.model(base, **data)
@@ -200,7 +200,7 @@ def build(prepared: Prepared) -> Classifier:
             model.ngrams.rows.copy_(torch.from_numpy(prepared.linear.rows))
             model.exits[0].bias.copy_(torch.from_numpy(prepared.linear.bias))
         model.ngrams.rows.requires_grad_(False)
-        prepared.rows.linear = prepared.linear.out_of_fold - prepared.linear.bias
+        prepared.rows.linear = SHARE_IN_TRAINING * (prepared.linear.out_of_fold - prepared.linear.bias)
     return model
 
 

@@ -21,6 +21,9 @@ PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)  # inverse strength of the L2 penalty (C 
 # A weak penalty gives the better labels but too sure logits, on which a network learns little: they are divided by the one of these that
 # makes the out-of-fold loss least.
 TEMPERATURES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)
+# What the network sees of the logits while it learns. Beside all of them it finds little to learn that is its own, and on new texts, where it has
+# all of them, it adds less: on TREC-6 cross-entropy on dev is 0.348 after half of them and 0.370 after all.
+SHARE_IN_TRAINING = 0.5
 LEAST_WEIGHT = 0.02  # of a soft label
 
 
