@@ -16,6 +16,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -40,7 +41,7 @@ inline void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t colu
     for (std::size_t k = 0; k < row_bytes; ++k) {
       const std::uint8_t byte = bits[r * row_bytes + k];
       out[(r / kRowTile * row_bytes + k) * kRowTile + r % kRowTile] = byte;
-      for (int bit = 0; bit < 8; ++bit) set += byte >> bit & 1;
+      set += std::popcount(byte);
     }
     const auto half_sum = static_cast<std::int16_t>(set - static_cast<int>(columns / 2));
     std::memcpy(half_sums + r * sizeof half_sum, &half_sum, sizeof half_sum);

@@ -81,7 +81,7 @@ const measure = {
     const runs = async (load, which, times) => {
       const loads = [];
       for (let i = 0; i < times; i++) loads.push(await load(which));
-      return Object.fromEntries(['cold', 'warm'].map((cache) => [cache, spread(loads.map((each) => each[cache] / 1000))]));
+      return { ...Object.fromEntries(['cold', 'warm'].map((cache) => [cache, spread(loads.map((each) => each[cache] / 1000))])), bytes: loads[0].bytes };
     };
     await browser.startOnLocalhost('beex'); // the server compresses its files
     await browser.startOnLocalhost('ort');
@@ -89,9 +89,11 @@ const measure = {
       localhost_s: { beex: await runs(browser.startOnLocalhost, 'beex', quick ? 5 : 15), ort: await runs(browser.startOnLocalhost, 'ort', quick ? 1 : 5) },
       fast_4g_s: { beex: await runs(browser.startOnFast4G, 'beex', quick ? 1 : 5), ...(!quick && { ort: await runs(browser.startOnFast4G, 'ort', 2) }) },
     };
+    for (const each of Object.values(start.fast_4g_s)) each.least = browser.leastOnFast4G(each.bytes);
     const { localhost_s: { beex, ort }, fast_4g_s: { beex: far } } = start;
     return {
       cold_localhost_s: beex.cold.median, warm_localhost_s: beex.warm.median, cold_fast_4g_s: far.cold.median, warm_fast_4g_s: far.warm.median,
+      least_fast_4g_s: far.least,
       cold_localhost_vs_ort: ort.cold.median / beex.cold.median, start,
     };
   },

@@ -13,10 +13,12 @@ export const models = join(root, 'build/bench/encoders');
 
 // DevTools' "Fast 4G": 165 ms a request, 8.1 Mbit/s down, 1.35 Mbit/s up.
 const FAST_4G = { offline: false, latency: 165, downloadThroughput: 1_012_500, uploadThroughput: 168_750 };
-const PAGE = (script) => `<!doctype html><title>bench</title><link rel="icon" href="data:,"><script type="module" src="${script}"></script>`;
+const PAGE = (script, preload = []) => `<!doctype html><title>bench</title><link rel="icon" href="data:,">${
+  preload.map((file) => `<link rel="preload" href="${file}" as="fetch" crossorigin>`).join('')}<script type="module" src="${script}"></script>`;
 const FIRST = 'a charming and often affecting journey';
 
-// A page says what it answered and when, in ms since the navigation began. Each is bundled as a site would do it.
+// A page says what it answered and when, in ms since the navigation began. Each is bundled as a site would do it, and tells the browser
+// at once what the script will ask for.
 const START = {
   beex: `
     import { load } from 'beex';
@@ -58,7 +60,8 @@ export async function openBench() {
     return result;
   }
 
-  // ms from navigation to first answer, with an empty cache and with a full one: { cold, warm }.
+  // ms from navigation to first answer, with an empty cache and with a full one, and bytes over the wire with an empty one: { cold, warm,
+  // bytes }.
   async function start(which, network) {
     const context = await browser.newContext();
     const ms = {};
@@ -70,6 +73,8 @@ export async function openBench() {
       await page.goto(`${url}start/${which}/`, { waitUntil: 'commit' });
       await page.waitForFunction(() => globalThis.first, undefined, { polling: 50, timeout: 60_000 });
       ms[cache] = (await page.evaluate(() => globalThis.first)).ms;
+      ms.bytes ??= await page.evaluate(() => ['navigation', 'resource'].flatMap((type) => performance.getEntriesByType(type))
+        .reduce((sum, { transferSize }) => sum + transferSize, 0));
       await page.close();
     }
     await context.close();
@@ -83,6 +88,8 @@ export async function openBench() {
     long: (options) => inPage('long', options),
     startOnLocalhost: (which) => start(which),
     startOnFast4G: (which) => start(which, FAST_4G),
+    // Seconds that the line alone takes: one request for the page, then all others at once.
+    leastOnFast4G: (bytes) => (2 * FAST_4G.latency) / 1000 + bytes / FAST_4G.downloadThroughput,
     async close() {
       await browser.close();
       server.close();
@@ -95,7 +102,7 @@ export async function openBench() {
 // A folder for each, with what a bundler would emit.
 async function writeStartPages(folder) {
   const beside = {
-    beex: ['dist/engine.wasm', 'dist/engine.scalar.wasm', 'dist/packs/sentiment.beex'].map((path) => join(installed, path)),
+    beex: ['dist/engine.wasm', 'dist/packs/sentiment.beex'].map((path) => join(installed, path)),
     ort: [join(peers, 'onnxruntime-web/dist/ort-wasm-simd-threaded.wasm'), join(models, 'tiny.int8.onnx')],
   };
   for (const [name, source] of Object.entries(START)) {
@@ -103,7 +110,8 @@ async function writeStartPages(folder) {
       stdin: { contents: source, resolveDir: folder }, outfile: join(folder, 'start', name, 'index.js'), nodePaths: [join(installed, '..'), peers],
       bundle: true, format: 'esm', target: 'es2022', minify: true, logLevel: 'error',
     });
-    writeFileSync(join(folder, 'start', name, 'index.html'), PAGE('index.js'));
-    for (const path of beside[name]) cpSync(path, join(folder, 'start', name, path.split('/').at(-1)));
+    const files = beside[name].map((path) => path.split('/').at(-1));
+    writeFileSync(join(folder, 'start', name, 'index.html'), PAGE('index.js', files));
+    beside[name].forEach((path, i) => cpSync(path, join(folder, 'start', name, files[i])));
   }
 }

@@ -33,6 +33,8 @@ const routes = {
     response.write(pack.subarray(0, 5000));
   },
   '/engine.wasm': (response) => response.end(readFileSync(resolve('beex/engine.wasm'))),
+  '/typed.wasm': (response) => response.writeHead(200, { 'content-type': 'application/wasm' }).end(readFileSync(resolve('beex/engine.wasm'))),
+  '/damaged.wasm': (response) => response.writeHead(200, { 'content-type': 'application/wasm' }).end(readFileSync(resolve('beex/engine.wasm')).subarray(0, 9000)),
   '/flaky.wasm': (response) => (hits++ === 0 ? response.writeHead(500).end() : response.end(readFileSync(resolve('beex/engine.wasm')))),
 };
 const server = createServer((request, response) => (routes[request.url] ?? ((missing) => missing.writeHead(404, { 'content-type': 'text/plain' }).end('no')))(response));
@@ -83,6 +85,23 @@ test('every kind of engine source loads', async () => {
     const classifier = await load(pack, { wasm }).catch((error) => assert.fail(`${name}: ${error.message}`));
     answers(classifier);
     assert.equal(classifier.info.kernels, name === 'scalar' ? 'scalar' : 'simd128');
+  }
+});
+
+test('the engine is compiled while it comes where the server calls it WebAssembly, and else from its bytes', async () => {
+  await fetch(`${base}/page`); // Node's own fetch compiles some WebAssembly when it is first used
+  const { compile, compileStreaming } = WebAssembly;
+  const seen = [];
+  WebAssembly.compile = (...args) => (seen.push('compile'), compile(...args));
+  WebAssembly.compileStreaming = (...args) => (seen.push('stream'), compileStreaming(...args));
+  try {
+    answers(await load(pack, { wasm: `${base}/typed.wasm` }));
+    assert.deepEqual(seen.splice(0), ['stream']);
+    answers(await load(pack, { wasm: await fetch(`${base}/engine.wasm`) }));
+    assert.deepEqual(seen.splice(0), ['compile']);
+    assert.match((await failsWith('wasm-mismatch', load(pack, { wasm: `${base}/damaged.wasm` }))).message, /damaged\.wasm is damaged/);
+  } finally {
+    Object.assign(WebAssembly, { compile, compileStreaming });
   }
 });
 

@@ -307,14 +307,20 @@ function hasSimd(): boolean {
 }
 
 async function compile(source: unknown, signal: AbortSignal | undefined): Promise<WebAssembly.Module> {
-  const { bytes, name, type } = await readSource(source, { what: 'engine', advice: COPY_WASM, signal });
+  // Compiled as it comes, where the server says that it is WebAssembly. Whatever goes wrong on that way, the bytes tell what it was.
+  let streamed: Promise<WebAssembly.Module | undefined> | undefined;
+  const onResponse = (response: Response) => {
+    if (!/^application\/wasm$/i.test(response.headers.get('content-type') ?? '')) return;
+    streamed = WebAssembly.compileStreaming?.(response.clone()).catch(() => undefined);
+  };
+  const { bytes, name, type } = await readSource(source, { what: 'engine', advice: COPY_WASM, signal, onResponse });
   if (!(bytes[0] === 0 && bytes[1] === 0x61 && bytes[2] === 0x73 && bytes[3] === 0x6d)) {
     throw new BeexError('network', `${name} is not WebAssembly${type && ` but ${type}`}. ` +
       `Servers that answer every path with a page do this. ${COPY_WASM}`);
   }
   let module: WebAssembly.Module;
   try {
-    module = await WebAssembly.compile(bytes as BufferSource);
+    module = await streamed ?? await WebAssembly.compile(bytes as BufferSource);
   } catch (cause) {
     if (isCsp(cause)) throw cspError(cause);
     throw new BeexError('wasm-mismatch', `${name} is damaged (${(cause as Error).message}). ${SAME_BUILD}`, { cause });

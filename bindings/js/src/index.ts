@@ -1,5 +1,5 @@
 import { Classifier } from './classifier.js';
-import { compileEngine, fingerprintOf, instantiate } from './engine.js';
+import { compileEngine, fingerprintOf, instantiate, type EngineModule } from './engine.js';
 import { BeexError, describe } from './errors.js';
 import { readSource, raceAbort, type Loaded, type Source, type WasmSource } from './source.js';
 
@@ -50,27 +50,30 @@ export async function load<Label extends string = string>(
   const digest = integrity === undefined ? undefined : parseIntegrity(integrity);
   const report = (phase: Progress['phase'], loaded: number, total: number) => options.onProgress?.({ phase, loaded, total });
 
-  // Both at once: neither waits for the other's network.
-  const [pack, wasm] = await Promise.all([
+  // Both at once: neither waits for the other's network, and the engine is up before most packs are there.
+  const [pack, module] = await Promise.all([
     readPack(source, report, signal).then((loaded) => {
       report('compile', loaded.bytes.length, loaded.bytes.length);
       return loaded;
     }),
-    compileEngine(options.wasm, options.simd !== false, signal),
+    startEngine(options),
   ]);
   const size = pack.bytes.length;
   report('verify', size, size);
   if (digest) await verify(pack, digest, signal);
-  const module = await raceAbort(instantiate(wasm), signal);
   const classifier = Classifier.create<Label>(module, pack.bytes);
   report('ready', size, size);
   return classifier;
 }
 
 /** The `fingerprint` of a classifier, without a pack. Rejects with a BeexError, or with the signal's reason. */
-export async function fingerprint({ signal, wasm, simd }: Pick<LoadOptions, 'signal' | 'wasm' | 'simd'> = {}): Promise<string> {
-  signal?.throwIfAborted();
-  return fingerprintOf(await raceAbort(instantiate(await compileEngine(wasm, simd !== false, signal)), signal));
+export async function fingerprint(options: Pick<LoadOptions, 'signal' | 'wasm' | 'simd'> = {}): Promise<string> {
+  options.signal?.throwIfAborted();
+  return fingerprintOf(await startEngine(options));
+}
+
+async function startEngine({ signal, wasm, simd }: Pick<LoadOptions, 'signal' | 'wasm' | 'simd'>): Promise<EngineModule> {
+  return raceAbort(instantiate(await compileEngine(wasm, simd !== false, signal)), signal);
 }
 
 async function readPack(

@@ -23,6 +23,8 @@ export interface ReadOptions {
   /** How the user can set it right when the file is not found. */
   advice: string;
   signal?: AbortSignal | undefined;
+  /** Called with an answer of the network before its body is read. */
+  onResponse?: (response: Response) => void;
   /** Called with the bytes so far after every chunk, so that the reader may know the total before the server says it. */
   onChunk?: (loaded: number, declared: number | undefined, firstBytes: Uint8Array) => void;
 }
@@ -112,6 +114,7 @@ async function readResponse(response: Response, options: ReadOptions, requested 
   if (response.bodyUsed) {
     throw new BeexError('invalid-argument', 'The given Response has been read already; pass response.clone().');
   }
+  options.onResponse?.(response);
   // With a content encoding, the length is that of the compressed bytes.
   const length = response.headers.has('content-encoding') ? null : response.headers.get('content-length');
   const declared = length === null ? undefined : Number(length);
