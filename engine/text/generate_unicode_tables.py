@@ -11,6 +11,7 @@ tests/trainer/test_tokenizer_oracle.py compares every code point; run it after g
 
 from __future__ import annotations
 
+import functools
 import sys
 import unicodedata
 
@@ -126,6 +127,20 @@ def fold_ranges(mapping: dict[int, int]) -> list[tuple[int, int, str, int]]:
     return ranges
 
 
+def number(value: int) -> list[int]:
+    """A number as unicode_tables.h says."""
+    return [value] if value < 128 else [value & 127 | 128, *number(value >> 7)]
+
+
+def signed(value: int) -> list[int]:
+    """A number of either sign, as 0, -1, 1, -2, ... are numbered there."""
+    return number(2 * value if value >= 0 else -2 * value - 1)
+
+
+def gaps(ascending: list[int]) -> list[int]:
+    return [byte for value, before in zip(ascending, [0, *ascending]) for byte in number(value - before)]
+
+
 def array(declaration: str, items: list[str]) -> str:
     lines, line = [], " "
     for item in items:
@@ -139,12 +154,11 @@ def array(declaration: str, items: list[str]) -> str:
 def main() -> None:
     everything = [code for code in range(sys.maxunicode + 1) if code not in SURROGATES]
 
-    classes, previous = [], None
+    classes = []
     for code in range(sys.maxunicode + 1):
         name = char_class(code)
-        if name != previous:
-            classes.append(f"entry(0x{code:X}, {name})")
-            previous = name
+        if not classes or name != classes[-1][1]:
+            classes.append((code, name))
 
     ideographs = [fold(code)[0] for code in (*IDEOGRAPHS_BMP, *IDEOGRAPHS_SUPPLEMENT)]
     assert {target >> 16 for target in ideographs} == {0, 2}
@@ -165,21 +179,23 @@ def main() -> None:
     ranges.sort()
     assert max(count for _, count, _, _ in ranges) < 128
 
+    kinds = ["kSame", "kShift", "kAlternate", "kExpand"]
+    folds = [byte for _, count, kind, _ in ranges for byte in number(count << 2 | kinds.index(kind))]
+    targets = [byte for first, _, kind, target in ranges if kind != "kExpand"
+               for byte in signed((target & 0xFFFF) - (first & 0xFFFF))]
+    decimal = functools.partial(map, str)
+
     print(f"// Made by generate_unicode_tables.py with unicodedata {unicodedata.unidata_version}; do not edit.")
     print('#include "text/unicode_tables.h"\n\nnamespace beex {\nnamespace {\n')
-    print("using enum CharClass;\nusing enum FoldKind;\n")
-    print("constexpr std::uint32_t entry(std::uint32_t first, CharClass char_class, std::uint32_t order = 0) {")
-    print("  return first << 8 | (static_cast<std::uint32_t>(char_class) + order);\n}\n")
-    print("constexpr std::uint32_t entry(std::uint32_t first, std::uint32_t count, FoldKind kind) {")
-    print("  return first << 9 | count << 2 | static_cast<std::uint32_t>(kind);\n}\n")
-    print(array("constexpr std::uint32_t kClassData[]", classes))
-    print(array("constexpr std::uint32_t kFoldRangeData[]",
-                [f"entry(0x{first:X}, {count}, {kind})" for first, count, kind, _ in ranges]))
-    print(array("constexpr std::uint16_t kFoldTargetData[]", [f"0x{target & 0xFFFF:X}" for _, _, _, target in ranges]))
+    print("using enum CharClass;\n")
+    print("constexpr CharClass combining(int order) { return static_cast<CharClass>(static_cast<int>(kCombining) + order); }\n")
     print("}  // namespace\n")
-    print("constinit const std::span<const std::uint32_t> kClassRanges = kClassData;")
-    print("constinit const std::span<const std::uint32_t> kFoldRanges = kFoldRangeData;")
-    print("constinit const std::span<const std::uint16_t> kFoldTargets = kFoldTargetData;\n")
+    print(array("const std::uint8_t kClassGaps[]", [*decimal(gaps([first for first, _ in classes]))]))
+    print(array("const CharClass kClasses[kClassRanges]",
+                [f"combining({name.split()[1]})" if "," in name else name for _, name in classes]))
+    print(array("const std::uint8_t kFoldGaps[]", [*decimal(gaps([first for first, *_ in ranges]))]))
+    print(array("const std::uint8_t kFolds[]", [*decimal(folds)]))
+    print(array("const std::uint8_t kFoldDistances[]", [*decimal(targets)]))
     print(array("const CharClass kAsciiClass[128]", [char_class(code) for code in range(128)]))
     print(array("const std::uint16_t kFoldExpansions[][3]",
                 ["{" + ", ".join(f"0x{part & 0xFFFF:X}" for part in parts) + "}" for _, parts in sorted(expansions.items())]))

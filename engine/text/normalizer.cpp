@@ -9,9 +9,19 @@
 namespace beex {
 namespace {
 
-CharClass class_of(std::uint32_t code) {
+// The next number of unicode_tables.h.
+std::uint32_t read_number(const std::uint8_t*& at) {
+  std::uint32_t value = 0, shift = 0;
+  do {
+    value |= (*at & 127u) << shift;
+    shift += 7;
+  } while (*at++ >= 128);
+  return value;
+}
+
+CharClass class_of(const UnicodeTables& unicode, std::uint32_t code) {
   if (code < 0x80) return kAsciiClass[code];
-  const auto next = std::upper_bound(kClassRanges.begin(), kClassRanges.end(), code << 8 | 0xFF);
+  const auto next = std::upper_bound(unicode.class_ranges.begin(), unicode.class_ranges.end(), code << 8 | 0xFF);
   return static_cast<CharClass>(*(next - 1) & 0xFF);
 }
 
@@ -34,19 +44,19 @@ Folded fold_ideograph(std::uint32_t index) {
   return {{plane | kIdeographs[index]}};
 }
 
-Folded fold(std::uint32_t code) {
+Folded fold(const UnicodeTables& unicode, std::uint32_t code) {
   if (code < 0x80) return {{code >= 'A' && code <= 'Z' ? code + ('a' - 'A') : code}};
   // Unsigned differences: a code below the first wraps to a large number.
   if (code - kHangulFirst < kHangulCount) return decompose_hangul(code - kHangulFirst);
   if (code - 0xF900 < kIdeographsBmp) return fold_ideograph(code - 0xF900);
   if (code - 0x2F800 < kIdeographsSupplement) return fold_ideograph(kIdeographsBmp + code - 0x2F800);
 
-  const auto next = std::upper_bound(kFoldRanges.begin(), kFoldRanges.end(), code << 9 | 0x1FF);
-  if (next == kFoldRanges.begin()) return {{code}};
+  const auto begin = unicode.fold_ranges.begin(), next = std::upper_bound(begin, unicode.fold_ranges.end(), code << 9 | 0x1FF);
+  if (next == begin) return {{code}};
   const std::uint32_t range = *(next - 1);
   const std::uint32_t distance = code - (range >> 9);
   const std::uint32_t count = range >> 2 & 0x7F;
-  const std::uint32_t target = kFoldTargets[static_cast<std::size_t>(next - 1 - kFoldRanges.begin())];
+  const std::uint32_t target = unicode.fold_targets[static_cast<std::size_t>(next - 1 - begin)];
   const std::uint32_t plane = code & ~0xFFFFu;
   switch (static_cast<FoldKind>(range & 3)) {
     case FoldKind::kSame:
@@ -70,7 +80,7 @@ Folded fold(std::uint32_t code) {
 
 // Appends a character; one with a combining class moves before those of a higher class, but not before `first_movable`.
 // Offsets stay where they are, so that those of a word always ascend.
-void append(Word& word, WordChar added, CharClass added_class, std::size_t first_movable) {
+void append(const UnicodeTables& unicode, Word& word, WordChar added, CharClass added_class, std::size_t first_movable) {
   if (word.size == kMaxWordChars) {
     word.too_long = true;
     word.chars[kMaxWordChars - 1].end = added.end;
@@ -79,14 +89,37 @@ void append(Word& word, WordChar added, CharClass added_class, std::size_t first
   std::size_t at = word.size++;
   word.chars[at] = added;
   if (added_class < CharClass::kCombining) return;
-  for (; at > first_movable && class_of(word.chars[at - 1].code) > added_class; --at) {
+  for (; at > first_movable && class_of(unicode, word.chars[at - 1].code) > added_class; --at) {
     std::swap(word.chars[at - 1].code, word.chars[at].code);
   }
 }
 
 }  // namespace
 
-bool next_word(std::string_view text, bool fold_case, std::size_t& position, Word& word) {
+UnicodeTables::UnicodeTables() {
+  const std::uint8_t *gap = kClassGaps, *fold = kFolds, *distance = kFoldDistances;
+  std::uint32_t first = 0;
+  for (std::size_t i = 0; i < kClassRanges; ++i) {
+    first += read_number(gap);
+    class_ranges[i] = first << 8 | static_cast<std::uint32_t>(kClasses[i]);
+  }
+  gap = kFoldGaps;
+  first = 0;
+  std::uint16_t expansions = 0;
+  for (std::size_t i = 0; i < kFoldRanges; ++i) {
+    first += read_number(gap);
+    const std::uint32_t count_and_kind = read_number(fold);
+    fold_ranges[i] = first << 9 | count_and_kind;
+    if (static_cast<FoldKind>(count_and_kind & 3) == FoldKind::kExpand) {
+      fold_targets[i] = expansions++;
+    } else {
+      const std::uint32_t to = read_number(distance);
+      fold_targets[i] = static_cast<std::uint16_t>(first + (to >> 1 ^ (0 - (to & 1))));
+    }
+  }
+}
+
+bool next_word(const UnicodeTables& unicode, std::string_view text, bool fold_case, std::size_t& position, Word& word) {
   word.size = 0;
   word.too_long = false;
   bool complete = false;  // the word is a punctuation character or an ideograph: only stripped marks may follow
@@ -96,7 +129,7 @@ bool next_word(std::string_view text, bool fold_case, std::size_t& position, Wor
     const DecodedChar source = decode_utf8(text, position);
     const auto begin = static_cast<std::uint32_t>(position);
     const std::uint32_t end = begin + source.length;
-    const CharClass source_class = class_of(source.code);
+    const CharClass source_class = class_of(unicode, source.code);
 
     if (source_class == CharClass::kIgnored) {
       position = end;
@@ -116,13 +149,13 @@ bool next_word(std::string_view text, bool fold_case, std::size_t& position, Wor
     if (complete) return true;
 
     // Ideographs are recognized before folding, punctuation after it: U+2260 folds to '='.
-    const Folded folded = fold_case ? fold(source.code) : Folded{{source.code}};
-    const CharClass folded_class = folded.codes[0] == source.code ? source_class : class_of(folded.codes[0]);
+    const Folded folded = fold_case ? fold(unicode, source.code) : Folded{{source.code}};
+    const CharClass folded_class = folded.codes[0] == source.code ? source_class : class_of(unicode, folded.codes[0]);
     complete = source_class == CharClass::kIdeograph || folded_class == CharClass::kPunctuation;
     if (complete && word.size > 0) return true;
-    append(word, {folded.codes[0], begin, end}, folded_class, first_movable);
+    append(unicode, word, {folded.codes[0], begin, end}, folded_class, first_movable);
     for (std::size_t i = 1; i < folded.size; ++i) {
-      append(word, {folded.codes[i], begin, end}, class_of(folded.codes[i]), first_movable);
+      append(unicode, word, {folded.codes[i], begin, end}, class_of(unicode, folded.codes[i]), first_movable);
     }
     position = end;
   }

@@ -12,6 +12,8 @@
 
 namespace beex {
 
+struct UnicodeTables;
+
 // BERT gives up on longer words; so only their extent is kept, and any text is read with this much memory.
 constexpr std::size_t kMaxWordChars = 100;
 
@@ -31,6 +33,6 @@ struct Word {
 
 // Reads the next word at `position`, moves `position` past it and returns true; false at the end of the text.
 // Takes time linear in the bytes passed. `text` is shorter than 4 GiB.
-bool next_word(std::string_view text, bool fold_case, std::size_t& position, Word& word);
+bool next_word(const UnicodeTables& unicode, std::string_view text, bool fold_case, std::size_t& position, Word& word);
 
 }  // namespace beex

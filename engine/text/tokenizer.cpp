@@ -3,9 +3,11 @@
 #include "beex/tokenizer.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "text/normalizer.h"
+#include "text/unicode_tables.h"
 #include "text/utf8.h"
 
 namespace beex {
@@ -67,11 +69,11 @@ class Lines {
 
 Error Tokenizer::load(std::string_view vocabulary, const Config& config, Tokenizer& tokenizer) {
   const auto tokens = static_cast<std::size_t>(std::count(vocabulary.begin(), vocabulary.end(), '\n'));
-  const std::size_t size = (tokens + 1 + 2 * kByteTableSize) * sizeof(std::uint32_t);
+  const std::size_t size = sizeof(UnicodeTables) + (tokens + 1 + 2 * kByteTableSize) * sizeof(std::uint32_t);
   Bytes tables(size);
   if (tables.size() == 0) return make_error(Status::kOutOfMemory, "no memory for the tokenizer's tables: %zu bytes", size);
 
-  auto* const line_begin = reinterpret_cast<std::uint32_t*>(tables.data());
+  auto* const line_begin = reinterpret_cast<std::uint32_t*>(new (tables.data()) UnicodeTables + 1);
   std::uint32_t* const first_byte = line_begin + tokens + 1;
   std::uint32_t* const continuation_byte = first_byte + kByteTableSize;
 
@@ -106,7 +108,8 @@ Error Tokenizer::load(std::string_view vocabulary, const Config& config, Tokeniz
 
 std::size_t Tokenizer::memory() const { return tables_.size(); }
 
-const std::uint32_t* Tokenizer::line_begin() const { return reinterpret_cast<const std::uint32_t*>(tables_.data()); }
+const UnicodeTables& Tokenizer::unicode() const { return *reinterpret_cast<const UnicodeTables*>(tables_.data()); }
+const std::uint32_t* Tokenizer::line_begin() const { return reinterpret_cast<const std::uint32_t*>(&unicode() + 1); }
 const std::uint32_t* Tokenizer::first_byte() const { return line_begin() + size_ + 1; }
 const std::uint32_t* Tokenizer::continuation_byte() const { return first_byte() + kByteTableSize; }
 
@@ -158,7 +161,7 @@ std::size_t TokenStream::read(std::span<Token> out) {
   while (written < out.size()) {
     if (next_piece_ == piece_count_) {
       Word word;
-      if (!next_word(text_, tokenizer_->fold_case_, position_, word)) break;
+      if (!next_word(tokenizer_->unicode(), text_, tokenizer_->fold_case_, position_, word)) break;
       piece_count_ = tokenizer_->match_word(word, pieces_);
       next_piece_ = 0;
     }

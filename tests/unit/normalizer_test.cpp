@@ -15,6 +15,8 @@ namespace {
 
 using namespace std::string_literals;
 
+const UnicodeTables kUnicode;
+
 // On the heap and of the exact size, so that a sanitizer sees a read beyond the end.
 class ExactText {
  public:
@@ -36,7 +38,7 @@ std::vector<Word> read_words(std::string_view text, bool fold_case) {
   std::vector<Word> words;
   Word word;
   std::size_t position = 0;
-  while (next_word(exact.view(), fold_case, position, word)) words.push_back(word);
+  while (next_word(kUnicode, exact.view(), fold_case, position, word)) words.push_back(word);
   REQUIRE(position == text.size());
   return words;
 }
@@ -114,14 +116,16 @@ TEST_CASE("UTF-8: an ill-formed sequence reads as one U+FFFD for each maximal su
 }
 
 TEST_CASE("character tables: ascending, complete, and alike for ASCII") {
-  REQUIRE(kClassRanges[0] >> 8 == 0);
-  for (std::size_t i = 1; i < kClassRanges.size(); ++i) REQUIRE(kClassRanges[i - 1] >> 8 < kClassRanges[i] >> 8);
+  const auto& [class_ranges, fold_ranges, fold_targets] = kUnicode;
+  REQUIRE(class_ranges[0] >> 8 == 0);
+  REQUIRE(class_ranges.back() >> 8 < 0x110000);
+  for (std::size_t i = 1; i < kClassRanges; ++i) REQUIRE(class_ranges[i - 1] >> 8 < class_ranges[i] >> 8);
   for (std::uint32_t code = 0; code < 128; ++code) {
-    const auto next = std::upper_bound(kClassRanges.begin(), kClassRanges.end(), code << 8 | 0xFF);
+    const auto next = std::upper_bound(class_ranges.begin(), class_ranges.end(), code << 8 | 0xFF);
     CHECK(static_cast<CharClass>(*(next - 1) & 0xFF) == kAsciiClass[code]);
   }
-  REQUIRE(kFoldRanges.size() == kFoldTargets.size());
-  for (std::size_t i = 1; i < kFoldRanges.size(); ++i) REQUIRE(kFoldRanges[i - 1] >> 9 < kFoldRanges[i] >> 9);
+  REQUIRE(fold_ranges.back() >> 9 < 0x110000);
+  for (std::size_t i = 1; i < kFoldRanges; ++i) REQUIRE(fold_ranges[i - 1] >> 9 < fold_ranges[i] >> 9);
 }
 
 TEST_CASE("folding: lower case, no accents, words and punctuation apart") {
@@ -167,11 +171,11 @@ TEST_CASE("folding twice is folding once, for every code point") {
     if (code >= 0xD800 && code < 0xE000) continue;
     Word word, again;
     std::size_t position = 0;
-    if (!next_word(to_utf8(code), true, position, word)) continue;
+    if (!next_word(kUnicode, to_utf8(code), true, position, word)) continue;
     std::string folded;
     for (std::size_t i = 0; i < word.size; ++i) folded += to_utf8(word.chars[i].code);
     position = 0;
-    bool same = next_word(folded, true, position, again) && position == folded.size() && again.size == word.size;
+    bool same = next_word(kUnicode, folded, true, position, again) && position == folded.size() && again.size == word.size;
     for (std::size_t i = 0; same && i < word.size; ++i) same = word.chars[i].code == again.chars[i].code;
     if (!same) ++wrong;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "text/normalizer.h"
+#include "text/unicode_tables.h"
 #include "text/utf8.h"
 
 namespace beex {
@@ -78,9 +79,10 @@ std::string shown(const Vocabulary& vocabulary, std::string_view text) {
 // Greedy longest match, slow and obvious: every prefix is looked up in a set, the longest first.
 std::vector<Token> reference_tokens(const Vocabulary& vocabulary, const std::set<std::string>& tokens, bool fold_case,
                                     std::string_view text) {
+  static const UnicodeTables unicode;
   std::vector<Token> result;
   Word word;
-  for (std::size_t position = 0; next_word(text, fold_case, position, word);) {
+  for (std::size_t position = 0; next_word(unicode, text, fold_case, position, word);) {
     std::vector<Token> pieces;
     std::size_t begin = 0;
     while (begin < word.size && !word.too_long) {

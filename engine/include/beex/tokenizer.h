@@ -15,6 +15,7 @@
 
 namespace beex {
 
+struct UnicodeTables;
 struct Word;
 
 // One WordPiece. `begin` and `end` are byte offsets into the original UTF-8 text, from the first to the last character that
@@ -36,6 +37,7 @@ class Tokenizer {
  private:
   friend class TokenStream;
 
+  const UnicodeTables& unicode() const;
   const std::uint32_t* line_begin() const;         // (tokens + 1), offsets into the vocabulary
   const std::uint32_t* first_byte() const;         // (257), tokens that begin with byte b: from entry b to entry b + 1
   const std::uint32_t* continuation_byte() const;  // (257), the same for tokens that begin with "##" and b
