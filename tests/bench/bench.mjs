@@ -103,9 +103,11 @@ const measure = {
     const rows = wasmTool('bench_kernels', quick ? '3' : '15').split('\n')
       .map((line) => line.match(/^ *(\d+) x (\d+) +(\d+) +(\w+) +[\d.]+ +[\d.]+ +([\d.]+)/)).filter(Boolean)
       .map(([, columns, rows, bits, kernels, gops]) => ({ columns: +columns, rows: +rows, bits: +bits, kernels, gops: +gops }));
+    const gops = (name, shape) => rows.find((row) => row.bits === 1 && row.kernels === name && row.columns === shape.columns && row.rows === shape.rows).gops;
+    const yardstick = spread(rows.filter((row) => row.kernels === 'yardstick').map((row) => gops('simd128', row) / row.gops));
     const of = (bits, kernels) => spread(rows.filter((row) => row.bits === bits && row.kernels === kernels).map((row) => row.gops));
-    const kernels = Object.fromEntries([...new Set(rows.map((row) => row.kernels))].map((name) => [name, Object.fromEntries([1, 2, 4].map((bits) => [bits, of(bits, name)]))]));
-    return { gemm_gops: kernels.simd128[1].median, gemm_gops_4bit: kernels.simd128[4].median, limits: JSON.parse(wasmTool('bench_limits')), kernels, products: rows };
+    const kernels = Object.fromEntries([...new Set(rows.map((row) => row.kernels))].filter((name) => name !== 'yardstick').map((name) => [name, Object.fromEntries([1, 2, 4].map((bits) => [bits, of(bits, name)]))]));
+    return { gemm_gops: kernels.simd128[1].median, gemm_gops_4bit: kernels.simd128[4].median, gemm_vs_yardstick: yardstick.median, yardstick, limits: JSON.parse(wasmTool('bench_limits')), kernels, products: rows };
   },
 
   // Stages of a text at full depth, and the same kernels without SIMD, in Node.

@@ -21,7 +21,7 @@ export function table(result) {
 
 // [{ title, rows: [[what, value, …]] }] of the parts that were measured.
 function sections(result) {
-  const { machine, encoders, sentences, long, start, limits, kernels, products, engine, bytes, instructions } = result;
+  const { machine, encoders, sentences, long, start, limits, kernels, yardstick, products, engine, bytes, instructions } = result;
   const found = [{ title: where(machine), rows: [] }];
   for (const [shape, lengths] of Object.entries(encoders ?? {})) {
     for (const [length, { ms, times_beex }] of Object.entries(lengths)) {
@@ -52,8 +52,9 @@ function sections(result) {
       title: 'Matrix products of 32 tokens in GOP/s (2·tokens·rows·columns operations) with 1 / 2 / 4-bit activations, best of the rounds, wasm in Node',
       rows: [...new Set(products.map((each) => `${each.columns} × ${each.rows}`))].map((shape) => {
         const gops = (kernels, bits) => digits(products.find((each) => `${each.columns} × ${each.rows}` === shape && each.kernels === kernels && each.bits === bits).gops);
-        return [shape, ...Object.keys(kernels).map((name) => (name === 'float' ? `float32 ${gops(name, 1)}` : `${name} ${[1, 2, 4].map((bits) => gops(name, bits)).join(' / ')}`))];
+        return [shape, ...Object.keys(kernels).map((name) => (name === 'float' ? `float32 ${gops(name, 1)}` : `${name} ${[1, 2, 4].map((bits) => gops(name, bits)).join(' / ')}`)), `yardstick ${gops('yardstick', 1)}`];
       })
+        .concat([['1-bit products: times as fast as the yardstick', times(yardstick)]])
         .concat([['at most, in registers: popcount', digits(limits.popcount_gops)], ['at most, in registers: float32', digits(limits.float_gops)]]),
     });
   }
