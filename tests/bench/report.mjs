@@ -21,7 +21,7 @@ export function table(result) {
 
 // [{ title, rows: [[what, value, …]] }] of the parts that were measured.
 function sections(result) {
-  const { machine, encoders, sentences, long, start, limits, kernels, yardstick, products, engine, bytes, instructions } = result;
+  const { machine, encoders, sentences, long, start, limits, kernels, yardstick, products, engine, besides_products, bytes, instructions } = result;
   const found = [{ title: where(machine), rows: [] }];
   for (const [shape, lengths] of Object.entries(encoders ?? {})) {
     for (const [length, { ms, times_beex }] of Object.entries(lengths)) {
@@ -63,7 +63,8 @@ function sections(result) {
     const shares = Object.entries(simd128.share).sort(([, a], [, b]) => b - a).map(([stage, share]) => `${stage} ${(100 * share).toFixed(0)} %`).join(', ');
     found.push({
       title: `sentiment, ${engine.tokens} word pieces, all ${engine.blocks} blocks, wasm in Node`,
-      rows: [['with SIMD', `${digits(simd128.median_us / 1000)} ms`], ['without', `${digits(scalar.median_us / 1000)} ms`, `${digits(scalar.median_us / simd128.median_us)} ×`], ['where it goes', shares]],
+      rows: [['with SIMD', `${digits(simd128.median_us / 1000)} ms`], ['without', `${digits(scalar.median_us / 1000)} ms`, `${digits(scalar.median_us / simd128.median_us)} ×`], ['where it goes', shares],
+        ['all but binary products, BERT-mini shape', `${(100 * besides_products).toFixed(0)} %`]],
     });
   }
   if (bytes) found.push({ title: 'Bytes, gzip -9', rows: Object.entries(bytes).flatMap(([who, files]) => Object.entries(files).map(([what, size]) => [`${who} ${what}`, kB(size)])) });
