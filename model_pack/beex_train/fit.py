@@ -18,7 +18,7 @@ from .data import Table, class_names, class_targets, clean, hold_out, is_multi_l
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
-from .linear import SHARE_IN_TRAINING, LinearModel, fit_linear, table_buckets
+from .linear import LinearModel, fit_linear, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import run
@@ -200,7 +200,7 @@ def build(prepared: Prepared) -> Classifier:
             model.ngrams.rows.copy_(torch.from_numpy(prepared.linear.rows))
             model.exits[0].bias.copy_(torch.from_numpy(prepared.linear.bias))
         model.ngrams.rows.requires_grad_(False)
-        prepared.rows.linear = SHARE_IN_TRAINING * (prepared.linear.out_of_fold - prepared.linear.bias)
+        prepared.rows.linear = prepared.linear.out_of_fold
     return model
 
 
