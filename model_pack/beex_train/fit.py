@@ -200,7 +200,7 @@ def build(prepared: Prepared) -> Classifier:
             model.ngrams.rows.copy_(torch.from_numpy(prepared.linear.rows))
             model.exits[0].bias.copy_(torch.from_numpy(prepared.linear.bias))
         model.ngrams.rows.requires_grad_(False)
-        prepared.rows.linear = prepared.linear.out_of_fold
+        prepared.rows.linear = prepared.linear.out_of_fold - prepared.linear.bias
     return model
 
 
