@@ -23,7 +23,7 @@ export function withGates(pack, { blocks, hiddenSize }, skipped) {
   }).map(([name, floats]) => ({ name: `block${block}.skip.${name}`, bytes: new Uint8Array(floats.buffer) }))).flat();
 
   const aligned = (size) => (size + 63) & ~63;
-  const old = new DataView(pack.buffer, pack.byteOffset), count = old.getUint32(8, true);
+  const count = new DataView(pack.buffer, pack.byteOffset).getUint32(8, true);
   const table = 64 + 64 * count, shift = 64 * sections.length;
   let end = pack.length + shift;
   for (const section of sections) {

@@ -45,8 +45,8 @@ class Classifier {
   // `classify_pair`, and the other way round; a pack of features has no classes; a budget needs a clock.
   //
   // Under a budget, no block is begun that would end too late; a window that is read gives at least what exit 0 says, and may use time
-  // up to its share of the text. Windows are left unread when not even exit 0 could answer for them in time; the first never is. The first such call measures for a few milliseconds how fast this machine is; later ones go on
-  // measuring.
+  // up to its share of the text. Windows are left unread when not even exit 0 could answer for them in time; the first never is. The first
+  // such call measures for a few milliseconds how fast this machine is; later ones go on measuring.
   Error classify(std::string_view text, const Policy& policy, Result& result);
   Error classify_pair(std::string_view a, std::string_view b, const Policy& policy, Result& result);
 
