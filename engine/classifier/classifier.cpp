@@ -22,7 +22,7 @@ constexpr char kNoClasses[] = "this pack has no classes: it turns texts into vec
 
 // Special tokens around a single text and around a pair.
 constexpr std::size_t kSingleSpecials = 2;
-constexpr std::size_t kPairSpecials = 3;
+constexpr std::size_t kPairSpecials = 4;
 
 // Of a time budget, as there is work before and after a run; and of predicted times, as none is exact.
 constexpr double kUsable = 0.95, kCaution = 1.1;
@@ -69,7 +69,7 @@ struct Classifier::State {
   Error start(const Policy& policy);
   void measure_pace();
   bool in_time(std::size_t id_count, const Policy& policy, const Result& result) const;
-  void run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result);
+  void run_window(std::size_t id_count, std::size_t first_length, double share, const Policy& policy, Result& result);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
   void classify(std::string_view text, const Policy& policy, Result& result);
@@ -137,12 +137,12 @@ bool Classifier::State::in_time(std::size_t id_count, const Policy& policy, cons
 
 // Runs the network on the first `id_count` of `ids`, which go up to `share` of the text, and adds the answer to `result`. The first window
 // sets what the others only add to.
-void Classifier::State::run_window(std::size_t id_count, std::size_t first_segment, double share, const Policy& policy, Result& result) {
+void Classifier::State::run_window(std::size_t id_count, std::size_t first_length, double share, const Policy& policy, Result& result) {
   const bool limited = policy.budget > 0.0;
   Deadline deadline;
   if (limited) deadline = {clock, started + share * policy.budget * kUsable, pace.unit_time() * kCaution};
   const double begin = limited ? clock() : 0.0;
-  const RunAnswer window = run(network, cost, ids.first(id_count), first_segment, policy, deadline, {result.windows, exit, trace});
+  const RunAnswer window = run(network, cost, ids.first(id_count), first_length, policy, deadline, {result.windows, exit, trace});
   if (limited) pace.add(window.work, clock() - begin);
   last = window.answer;
   const auto weight = static_cast<float>(id_count);
@@ -241,11 +241,12 @@ void Classifier::State::classify_pair(std::string_view a, std::string_view b, co
   ids[count++] = pack.config.cls_id;
   for (const Token& token : first.first(kept[0])) ids[count++] = token.id;
   ids[count++] = pack.config.sep_id;
-  const std::size_t first_segment = count;
+  const std::size_t first_length = count;
+  ids[count++] = pack.config.cls_id;
   for (const Token& token : second.first(kept[1])) ids[count++] = token.id;
   ids[count++] = pack.config.sep_id;
   if (trace.window != nullptr) trace.window(trace.context, {0, first.first(kept[0]), second.first(kept[1])});
-  run_window(count, first_segment, 1.0, policy, result);
+  run_window(count, first_length, 1.0, policy, result);
   finish(result);
 }
 

@@ -9,8 +9,8 @@ class Run {
   Run(Network& network, const CostModel& cost, const Policy& policy, const RunObservers& observers)
       : network_(network), config_(network.config()), cost_(cost), policy_(policy), observers_(observers) {}
 
-  void begin(std::span<const std::uint32_t> ids, std::size_t first_segment) {
-    network_.embed(ids, first_segment);
+  void begin(std::span<const std::uint32_t> ids, std::size_t first_length) {
+    network_.embed(ids, first_length);
     result_.work = cost_.embedding(ids.size());
     count_exit();
     read_exit();
@@ -103,10 +103,10 @@ class Run {
 
 }  // namespace
 
-RunAnswer run(Network& network, const CostModel& cost, std::span<const std::uint32_t> ids, std::size_t first_segment, const Policy& policy,
+RunAnswer run(Network& network, const CostModel& cost, std::span<const std::uint32_t> ids, std::size_t first_length, const Policy& policy,
               const Deadline& deadline, const RunObservers& observers) {
   Run run(network, cost, policy, observers);
-  run.begin(ids, first_segment);
+  run.begin(ids, first_length);
   for (std::uint32_t block = 0; block < network.config().blocks && !run.stopped(); ++block) {
     const bool limited = deadline.at < std::numeric_limits<double>::infinity();
     if (limited && deadline.clock() + run.cost_of(block) * deadline.unit_time > deadline.at) return run.finish(true);

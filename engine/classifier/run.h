@@ -36,8 +36,8 @@ struct RunObservers {
   TraceObserver trace;
 };
 
-// `ids` and `first_segment` are as for Network::embed. The answer's spans hold until the next run.
-RunAnswer run(Network& network, const CostModel& cost, std::span<const std::uint32_t> ids, std::size_t first_segment, const Policy& policy,
+// `ids` and `first_length` are as for Network::embed. The answer's spans hold until the next run.
+RunAnswer run(Network& network, const CostModel& cost, std::span<const std::uint32_t> ids, std::size_t first_length, const Policy& policy,
               const Deadline& deadline, const RunObservers& observers);
 
 }  // namespace beex

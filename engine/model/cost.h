@@ -26,18 +26,19 @@ class CostModel {
 
   // Token rows and n-grams of an input.
   double embedding(std::size_t tokens) const;
-  // A block that `entering` tokens enter and whose SLFN `kept` of them reach.
+  // A block that `entering` tokens enter and whose SLFN `kept` of them reach. The texts of a pair, taken as of equal length, do not see
+  // each other.
   double block(std::size_t entering, std::size_t kept) const;
   // The pooled state of so many tokens, for a gate, an exit or both.
   double pooling(std::size_t tokens) const { return static_cast<double>(tokens) * hidden_ * cost::kPooling; }
   // The logits of an exit, and a skip gate.
-  double exit() const { return classes_ * hidden_ * cost::kExit; }
-  double gate() const { return skip_width_ * hidden_ * cost::kExit; }
+  double exit() const { return classes_ * inputs_ * hidden_ * cost::kExit; }
+  double gate() const { return skip_width_ * inputs_ * hidden_ * cost::kExit; }
   // Everything: all blocks on all tokens, the first exit and the last.
   double dense(std::size_t tokens) const;
 
  private:
-  double hidden_ = 0.0, slfn_ = 0.0, gate_rows_ = 0.0, blocks_ = 0.0, classes_ = 0.0, skip_width_ = 0.0;
+  double hidden_ = 0.0, slfn_ = 0.0, gate_rows_ = 0.0, blocks_ = 0.0, classes_ = 0.0, skip_width_ = 0.0, inputs_ = 1.0;
   double ngram_columns_ = 0.0;  // 0 without n-grams
   std::size_t ngram_longest_ = 0;
   bool open_ = false;

@@ -66,7 +66,7 @@ class SelfTest {
     return std::span<const float>(numbers_).subspan(next_ - count, count);
   }
 
-  FewBitRows rows(std::uint32_t count, std::uint32_t bits) { return {bytes_, numbers(count), bits, kHidden}; }
+  FewBitRows rows(std::uint32_t count, std::uint32_t bits, std::uint32_t columns = kHidden) { return {bytes_, numbers(count), bits, columns}; }
   NormWeights norm() { return {numbers(kHidden), numbers(kHidden)}; }
   BinaryLinearWeights linear(std::uint32_t rows, std::uint32_t columns) {
     return {rows, columns, bytes_, numbers(rows), numbers(rows), numbers(columns)};
@@ -105,11 +105,13 @@ class SelfTest {
       block.attention_norm = norm();
       block.slfn_norm = norm();
       block.score_scale = 0.03f;
-      block.skip = {numbers(config.skip_width * kHidden), numbers(config.skip_width), numbers(config.skip_width), 0.1f};
+      block.skip = {numbers(config.skip_width * config.pooled_size()), numbers(config.skip_width), numbers(config.skip_width), 0.1f};
       for (std::uint32_t site = 0; site < kActivationSites; ++site) block.quantizer[site] = {1u << (form + site + i) % 3, 2.3f};
     }
     pack_.ngram = {bytes_, numbers(kClasses)};
-    for (std::uint32_t i = 0; i <= kBlocks; ++i) pack_.exit[i] = {numbers(kClasses * kHidden), rows(kClasses, 8), numbers(kClasses), kTemperature};
+    for (std::uint32_t i = 0; i <= kBlocks; ++i) {
+      pack_.exit[i] = {numbers(kClasses * config.pooled_size()), rows(kClasses, 8, config.pooled_size()), numbers(kClasses), kTemperature};
+    }
     pack_.elimination_profile = kProfile;
   }
 

@@ -1,6 +1,7 @@
 #include "model/network.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "kernels/math.h"
@@ -111,8 +112,8 @@ std::size_t Network::place_work(std::uint8_t* base) {
   use_.alive = carver.take<std::uint32_t>(tokens);
   use_.kept = carver.take<std::uint32_t>(tokens);
   use_.mass = carver.take<float>(tokens);
-  use_.dropped = carver.take<float>(d);
-  use_.pooled = carver.take<float>(d);
+  use_.dropped = carver.take<float>(config.pooled_size());
+  use_.pooled = carver.take<float>(config.pooled_size());
   use_.skip_hidden = carver.take<float>(config.skip_width);
   use_.ngram_sum = carver.take<std::int32_t>(ngrams_.columns);
   use_.ngrams = carver.take<float>(ngrams_.columns);
@@ -132,10 +133,12 @@ std::size_t Network::place_work(std::uint8_t* base) {
   return std::max(carver.used(), slfn.used());
 }
 
-void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_segment) {
+void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_length) {
   const std::size_t d = pack_->config.hidden_size;
+  const bool pair = pack_->config.inputs == 2;
   const NormWeights& norm = pack_->embedding_norm;
   ids_ = ids;
+  first_length_ = pair ? first_length : ids.size();
   tokens_ = ids.size();
   exits_read_ = 0;
   pooled_ = false;
@@ -145,8 +148,9 @@ void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_segmen
   for (std::size_t t = 0; t < tokens_; ++t) {
     float* row = use_.state.data() + t * d;
     add_row(*kernels_, pack_->embedding, ids[t], false, row);
-    add_row(*kernels_, pack_->position, t, true, row);
-    if (pack_->config.inputs == 2) add_row(*kernels_, pack_->segment, t < first_segment ? 0 : 1, true, row);
+    const bool second = t >= first_length_;
+    add_row(*kernels_, pack_->position, second ? t - first_length_ : t, true, row);
+    if (pair) add_row(*kernels_, pack_->segment, second ? 1 : 0, true, row);
     kernels_->add_layer_norm(row, nullptr, norm.gamma.data(), norm.beta.data(), d, row);
   }
   tap_("embedding", 0, use_.state.first(tokens_ * d));
@@ -171,11 +175,11 @@ struct Network::Steps {
 
 float Network::read_skip_gate(std::uint32_t index) {
   const SkipGateWeights& gate = pack_->block[index].skip;
-  const std::size_t d = pack_->config.hidden_size;
+  const std::size_t size = use_.pooled.size();
   pool(index);
   stage_(Stage::kExit);
   for (std::size_t k = 0; k < use_.skip_hidden.size(); ++k) {
-    use_.skip_hidden[k] = std::max(0.0f, kernels_->dot(gate.weight.data() + k * d, use_.pooled.data(), d) + gate.bias[k]);
+    use_.skip_hidden[k] = std::max(0.0f, kernels_->dot(gate.weight.data() + k * size, use_.pooled.data(), size) + gate.bias[k]);
   }
   const float output = sum4(gate.output.size(), [&](std::size_t k) { return gate.output[k] * use_.skip_hidden[k]; });
   const float value = sigmoid(output + gate.output_bias);
@@ -210,7 +214,15 @@ void Network::run_block(std::uint32_t index, float gamma) {
   tap_("qkv", index, use_.qkv.first(tokens_ * 3 * d));
   stage_(Stage::kAttention);
   const std::span<float> mass = kept < tokens_ ? use_.mass.first(tokens_) : std::span<float>();
-  attention(*kernels_, block.attention, use_.qkv, tokens_, use_.attention, branch, mass);
+  // The texts of a pair do not see each other.
+  const auto attend = [&](std::size_t begin, std::size_t count) {
+    if (count == 0) return;
+    attention(*kernels_, block.attention, use_.qkv.subspan(begin * 3 * d), count, use_.attention, branch.subspan(begin * d, count * d),
+              mass.empty() ? mass : mass.subspan(begin, count));
+  };
+  const std::size_t first = first_alive();
+  attend(0, first);
+  attend(first, tokens_ - first);
   tap_("context", index, branch);
   quantized_linear(*kernels_, block.output, branch.data(), d, tokens_, use_.slfn.linear, branch.data(), steps);
   add_and_norm(pack_->block[index].attention_norm);
@@ -226,6 +238,11 @@ void Network::run_block(std::uint32_t index, float gamma) {
   tap_("block_state", index, state);
 }
 
+std::size_t Network::first_alive() const {
+  const std::span<const std::uint32_t> places = alive();
+  return static_cast<std::size_t>(std::lower_bound(places.begin(), places.end(), first_length_) - places.begin());
+}
+
 // Moves the `count` tokens that go on to the front, in their order, and adds the others up, as their states are final.
 void Network::eliminate(std::size_t count) {
   const std::size_t d = pack_->config.hidden_size;
@@ -234,7 +251,7 @@ void Network::eliminate(std::size_t count) {
   for (std::size_t t = 0; t < tokens_; ++t) {
     const float* row = use_.state.data() + t * d;
     if (next == count || kept[next] != t) {
-      kernels_->add(row, d, use_.dropped.data());
+      kernels_->add(row, d, use_.dropped.data() + (use_.alive[t] < first_length_ ? 0 : d));
       continue;
     }
     if (next != t) {
@@ -248,12 +265,12 @@ void Network::eliminate(std::size_t count) {
 
 ExitAnswer Network::read_exit(std::uint32_t index) {
   const ExitWeights& exit = pack_->exit[index];
-  const std::size_t d = pack_->config.hidden_size, turn = exits_read_++ % 2;
+  const std::size_t size = use_.pooled.size(), turn = exits_read_++ % 2;
   const std::span<float> logits = use_.logits[turn], probabilities = use_.probabilities[turn];
   pool(index);
   stage_(Stage::kExit);
   for (std::size_t c = 0; c < logits.size(); ++c) {
-    logits[c] = kernels_->dot(exit_weights(exit, c), use_.pooled.data(), d) + exit.bias[c];
+    logits[c] = kernels_->dot(exit_weights(exit, c), use_.pooled.data(), size) + exit.bias[c];
     if (index > 0) logits[c] = logits[c] + use_.first_logits[c];
   }
   if (index == 0) {
@@ -272,7 +289,7 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
 
 // Few-bit weights become floats in `branch`, which only blocks use.
 const float* Network::exit_weights(const ExitWeights& exit, std::size_t label) {
-  if (pack_->config.exit_bits == 0) return exit.weight.data() + label * pack_->config.hidden_size;
+  if (pack_->config.exit_bits == 0) return exit.weight.data() + label * use_.pooled.size();
   add_row(*kernels_, exit.rows, label, false, use_.branch.data());
   return use_.branch.data();
 }
@@ -282,20 +299,33 @@ std::span<const float> Network::read_vector() {
   return use_.pooled;
 }
 
-// The mean of all tokens, eliminated ones too, or [CLS]. A gate and an exit that read the same state share it.
+// The mean of all tokens, eliminated ones too, or [CLS]; of a pair, how the means of its texts differ and agree. A gate and an exit that
+// read the same state share it.
 void Network::pool(std::uint32_t exit) {
   if (pooled_) return;
   pooled_ = true;
   stage_(Stage::kPool);
-  const std::size_t d = use_.pooled.size();
+  const std::size_t d = pack_->config.hidden_size;
   const float* row = use_.state.data();
   if (pack_->config.pooling == Pooling::kCls) {
     std::copy_n(row, d, use_.pooled.data());
   } else {
     std::copy(use_.dropped.begin(), use_.dropped.end(), use_.pooled.begin());
-    for (std::size_t t = 0; t < tokens_; ++t) kernels_->add(row + t * d, d, use_.pooled.data());
-    const float share = 1.0f / static_cast<float>(ids_.size());
-    for (float& value : use_.pooled) value = value * share;
+    const auto take_mean = [&](std::size_t begin, std::size_t end, std::size_t started, std::span<float> mean) {
+      for (std::size_t t = begin; t < end; ++t) kernels_->add(row + t * d, d, mean.data());
+      const float share = 1.0f / static_cast<float>(started);
+      for (float& value : mean) value = value * share;
+    };
+    const std::size_t first = first_alive();
+    take_mean(0, first, first_length_, use_.pooled.first(d));
+    if (pack_->config.inputs == 2) {
+      take_mean(first, tokens_, ids_.size() - first_length_, use_.pooled.last(d));
+      for (std::size_t k = 0; k < d; ++k) {
+        const float u = use_.pooled[k], v = use_.pooled[d + k];
+        use_.pooled[k] = std::fabs(u - v);
+        use_.pooled[d + k] = std::clamp(u * v, -kLargestFloat, kLargestFloat);
+      }
+    }
   }
   tap_("pooled", exit, use_.pooled);
 }

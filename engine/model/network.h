@@ -22,7 +22,7 @@ namespace beex {
 
 // Shows intermediate values, for tests against golden vectors. `index` is the block for qkv (tokens, 3d), context (tokens, d),
 // attention_state (tokens, d), hidden (tokens, g + f) and block_state (tokens, d), with elimination also
-// mass (tokens entering); the exit for pooled (d), logits (class), probabilities (class) and entropy (1), and the block after it for
+// mass (tokens entering); the exit for pooled (pooled size), logits (class), probabilities (class) and entropy (1), and the block after it for
 // skip (1); 0 for embedding (tokens, d) and ngrams (column). From hidden on, tokens are those that were kept.
 struct Tap {
   void (*show)(void* context, const char* name, std::uint32_t index, std::span<const float> values) = nullptr;
@@ -47,8 +47,8 @@ class Network {
   static Error load(const Pack& pack, const KernelTable& kernels, Network& network);
 
   // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them, which must stay until exit 0 is read. In a pack for
-  // pairs the first `first_segment` of them are in segment 0, the others in segment 1.
-  void embed(std::span<const std::uint32_t> ids, std::size_t first_segment);
+  // pairs the first `first_length` of them are the first text, the others the second one; neither is empty.
+  void embed(std::span<const std::uint32_t> ids, std::size_t first_length);
   // What the gate before a block says, in (0, 1): the larger, the less the block is needed. The pack has skip gates.
   float read_skip_gate(std::uint32_t block);
   // Blocks run in order, each once per input or, when it is skipped, not at all. With `gamma` above 0 and a profile in the pack, tokens
@@ -88,8 +88,8 @@ class Network {
     SlfnScratch slfn;  // its part for linear layers serves all of them
     std::span<std::uint32_t> alive, kept;       // (tokens)
     std::span<float> mass;                      // (tokens)
-    std::span<float> dropped;                   // (hidden), sum of the tokens that were eliminated
-    std::span<float> pooled;                    // (hidden)
+    std::span<float> dropped;                   // (inputs, hidden), sums of the tokens that were eliminated
+    std::span<float> pooled;                    // (pooled size)
     std::span<float> skip_hidden;               // (skip width)
     std::span<std::int32_t> ngram_sum;          // (n-gram column)
     std::span<float> ngrams;                    // (n-gram column)
@@ -101,9 +101,11 @@ class Network {
   // Makes spans of the memory at `base` and returns how much they take; with a null base it only measures.
   std::size_t place_weights(std::uint8_t* base);
   std::size_t place_work(std::uint8_t* base);
+  // How many of the tokens that are left are the first text's.
+  std::size_t first_alive() const;
   void eliminate(std::size_t count);
   void pool(std::uint32_t exit);
-  // The weights (hidden) of one class. They hold until the next ones.
+  // The weights (pooled size) of one class. They hold until the next ones.
   const float* exit_weights(const ExitWeights& exit, std::size_t label);
   void add_ngrams(std::span<float> logits);
 
@@ -115,7 +117,8 @@ class Network {
   NgramParameters ngrams_;  // without buckets when the pack has no n-grams
   float inverse_largest_entropy_ = 0.0f;
   std::span<const std::uint32_t> ids_;  // of the input that `embed` started
-  std::size_t tokens_ = 0;              // that are left of them
+  std::size_t first_length_ = 0;        // of them, those of the first text; all of a single one
+  std::size_t tokens_ = 0;              // that are left
   std::uint32_t exits_read_ = 0;        // of this input
   bool pooled_ = false;                 // use_.pooled is of the state as it is now
   StageObserver stage_;

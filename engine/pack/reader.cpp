@@ -31,10 +31,6 @@ constexpr std::uint32_t kMaxNgramLength = 4;
 // The format's limit of a whole pack. No other table can reach it, and sizes must fit a 32-bit machine.
 constexpr std::uint64_t kMaxNgramBytes = 1u << 28;
 
-// Far above any trained weight, and low enough that no step of FORMAT.md's arithmetic can subtract infinities or multiply one by
-// zero: with it NaN cannot arise in the network, whatever the pack holds.
-constexpr float kLargestFloat = 1073741824.0f;  // 2^30
-
 // Kernels count the integer dot of a binary linear layer in 16 bits; no config within the limits needs more.
 static_assert(std::max(kMaxHiddenSize, kMaxSlfnSize) * ((1u << kMaxActivationBits) - 1) <= 65535);
 
@@ -77,8 +73,11 @@ Config make_config(const ConfigWords& word) {
   return config;
 }
 
-// What the task asks of the other words.
+// What inputs and task ask of the other words.
 Error check_task(const Config& config) {
+  if (config.inputs == 2 && config.pooling != Pooling::kMean) {
+    return make_error(Status::kBadValue, "config: pooling is %u, but pairs are pooled by their texts' means (0)", static_cast<unsigned>(config.pooling));
+  }
   if (config.task != Task::kFeatures) return {};
   if (config.classes != 0) return make_error(Status::kBadValue, "config: classes is %u, but features (task 2) have none", config.classes);
   if (config.inputs != 1) return make_error(Status::kBadValue, "config: inputs is %u, but features (task 2) are of single texts", config.inputs);
@@ -346,15 +345,15 @@ void Reader::claim_curve() {
 }
 
 void Reader::claim_exit(const Config& config, std::uint32_t index, ExitWeights& exit) {
-  const std::size_t classes = config.classes, d = config.hidden_size;
+  const std::size_t classes = config.classes, size = config.pooled_size();
   if (config.exit_bits == 0) {
     for (const char* part : {"rows", "scale"}) forbid("float exit weights", "exit%u.%s", index, part);
-    exit.weight = claim_floats(Content::kFloats, classes * d, "exit%u.weight", index);
+    exit.weight = claim_floats(Content::kFloats, classes * size, "exit%u.weight", index);
   } else {
     forbid("8-bit exit weights", "exit%u.weight", index);
     char name[kSectionNameSize + 1];
     format_text(name, "exit%u", index);
-    exit.rows = claim_few_bit(name, classes, d, config.exit_bits);
+    exit.rows = claim_few_bit(name, classes, size, config.exit_bits);
   }
   exit.bias = claim_floats(Content::kFloats, classes, "exit%u.bias", index);
 }
@@ -383,7 +382,7 @@ void Reader::claim_skip_gate(const Config& config, std::uint32_t index, SkipGate
     for (const char* part : {"weight", "bias", "output", "output_bias"}) forbid("no skip gates", "block%u.skip.%s", index, part);
     return;
   }
-  gate.weight = claim_floats(Content::kFloats, width * config.hidden_size, "block%u.skip.weight", index);
+  gate.weight = claim_floats(Content::kFloats, width * config.pooled_size(), "block%u.skip.weight", index);
   gate.bias = claim_floats(Content::kFloats, width, "block%u.skip.bias", index);
   gate.output = claim_floats(Content::kFloats, width, "block%u.skip.output", index);
   skip_output_bias_[index] = claim_floats(Content::kFloats, 1, "block%u.skip.output_bias", index);

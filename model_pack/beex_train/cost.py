@@ -32,6 +32,7 @@ class Cost:
     blocks: int
     classes: int
     is_open: bool  # SLFN
+    inputs: int  # 2 for pairs
     ngram_columns: int  # 0 without n-grams
     ngram_longest: int
     skip_width: int
@@ -42,7 +43,7 @@ class Cost:
         columns = config["classes"] - (TASKS[config["task"]] == "single") if config["ngram_buckets"] else 0
         return Cost(
             config["hidden_size"], config["slfn_size"], config["blocks"], config["classes"], SLFN_FORMS[config["slfn_form"]] == "open",
-            columns, config["ngram_longest"], config["skip_width"],
+            config["inputs"], columns, config["ngram_longest"], config["skip_width"],
         )  # fmt: skip
 
     @staticmethod
@@ -50,8 +51,8 @@ class Cost:
         """From the shape of a network."""
         columns = config.ngram_columns if config.ngram_buckets else 0
         return Cost(
-            config.hidden_size, config.slfn_size, config.blocks, config.classes, config.slfn_form == "open", columns, config.ngram_longest,
-            config.skip_width,
+            config.hidden_size, config.slfn_size, config.blocks, config.classes, config.slfn_form == "open", config.inputs, columns,
+            config.ngram_longest, config.skip_width,
         )  # fmt: skip
 
     def embedding(self, tokens: Number) -> Number:
@@ -60,11 +61,12 @@ class Cost:
         return tokens * self.hidden_size * EMBEDDING + runs * self.ngram_columns * NGRAM
 
     def block(self, entering: Number, kept: Number) -> Number:
-        """A block that `entering` tokens enter and whose SLFN `kept` of them reach."""
+        """A block that `entering` tokens enter and whose SLFN `kept` of them reach. The texts of a pair, taken as of equal length, do not
+        see each other."""
         d, f = self.hidden_size, self.slfn_size
         gate = f if self.is_open else d
         products = 4 * entering * d**2 + kept * (gate * d + 2 * f * d + (f * d if self.is_open else 0))
-        return products + 2 * entering**2 * d * ATTENTION + (6 * entering * d + kept * (3 * d + gate + 2 * f)) * VECTOR
+        return products + 2 * entering**2 / self.inputs * d * ATTENTION + (6 * entering * d + kept * (3 * d + gate + 2 * f)) * VECTOR
 
     def pooling(self, tokens: Number) -> Number:
         """The pooled state of so many tokens."""
@@ -73,12 +75,12 @@ class Cost:
     @property
     def exit(self) -> float:
         """One exit's logits."""
-        return self.classes * self.hidden_size * EXIT
+        return self.classes * self.inputs * self.hidden_size * EXIT
 
     @property
     def gate(self) -> float:
         """One skip gate."""
-        return self.skip_width * self.hidden_size * EXIT
+        return self.skip_width * self.inputs * self.hidden_size * EXIT
 
     def dense(self, tokens: Number) -> Number:
         """Everything: all blocks on all tokens, the first exit and the last."""

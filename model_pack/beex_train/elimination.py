@@ -42,7 +42,7 @@ def measure_profile(model: Classifier, inputs: Inputs, tau: float = ATTENTION_KE
         ids, mask, segments = inputs.tensors(some[start : start + 16], paired, device)
         h = model.embeddings(ids, segments)
         for i, block in enumerate(model.blocks):
-            a, weights = block.attend(h, mask)
+            a, weights = block.attend(h, mask, segments)
             shares[i].append(needed_share(attention_scores(weights, mask), mask, tau).cpu().numpy())
             h = block.learn(a)
     means = [float(np.concatenate(each).mean()) for each in shares]

@@ -129,9 +129,9 @@ def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
     exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
     class_temperatures: bool = False, curve: Sequence[CurvePoint] = (),
-    hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
+    inputs: int = 1, hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
-    """A pack for single texts, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
+    """A pack, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
 
     `slfn_form` is bounded or rectified; `ngrams` are buckets, longest and bits; `bits` are those of every activation; `exit_bits`
     are 0 for float exit weights, or 8.
@@ -144,8 +144,8 @@ def random_pack(
     def floats(section: str, low: float, high: float, *shape: int) -> None:
         writer.add(section, random.uniform(low, high, shape).astype(np.float32))
 
-    def rows(section: str, count: int, row_bits: int, size: float = 0.5) -> None:
-        writer.add(f"{section}.rows", pack_few_bits(random.integers(0, 2**row_bits, (count, d)), row_bits))
+    def rows(section: str, count: int, row_bits: int, size: float = 0.5, columns: int = d) -> None:
+        writer.add(f"{section}.rows", pack_few_bits(random.integers(0, 2**row_bits, (count, columns)), row_bits))
         floats(f"{section}.scale", size / 2**row_bits, 3 * size / 2**row_bits, count)
 
     def linear(section: str, count: int, columns: int, threshold: float, spread: float) -> None:
@@ -159,7 +159,7 @@ def random_pack(
 
     encoder = Encoder(vocabulary)
     values = dict(
-        inputs=1, task=TASKS.index(task), classes=len(labels), vocabulary_size=len(vocabulary), hidden_size=d, blocks=blocks, heads=heads, slfn_size=f,
+        inputs=inputs, task=TASKS.index(task), classes=len(labels), vocabulary_size=len(vocabulary), hidden_size=d, blocks=blocks, heads=heads, slfn_size=f,
         max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
@@ -176,6 +176,8 @@ def random_pack(
     writer.add("activation.inverse_step", np.full((blocks, 7), 1 / step, np.float32))
     rows("embedding", len(vocabulary), 4)
     rows("position", tokens, 8)
+    if inputs == 2:
+        rows("segment", 2, 8)
     norm("embedding.norm")
     for i in range(blocks):
         linear(f"block{i}.qkv", 3 * d, d, 0.0, 0.2)
@@ -194,15 +196,15 @@ def random_pack(
         writer.add("elimination.profile", np.array(profile, np.float32))
     if task != "features":
         for i in range(blocks if skip_width else 0):
-            floats(f"block{i}.skip.weight", -0.5, 0.5, skip_width, d)
+            floats(f"block{i}.skip.weight", -0.5, 0.5, skip_width, inputs * d)
             floats(f"block{i}.skip.bias", -0.2, 0.2, skip_width)
             floats(f"block{i}.skip.output", -1.5, 1.5, skip_width)
             floats(f"block{i}.skip.output_bias", -0.5, 0.5, 1)
         for i in range(blocks + 1):
             if exit_bits == 0:
-                floats(f"exit{i}.weight", -0.3, 0.3, len(labels), d)
+                floats(f"exit{i}.weight", -0.3, 0.3, len(labels), inputs * d)
             else:
-                rows(f"exit{i}", len(labels), exit_bits, 0.15)
+                rows(f"exit{i}", len(labels), exit_bits, 0.15, inputs * d)
             floats(f"exit{i}.bias", -0.5, 0.5, len(labels))
         floats("exit.inverse_temperature", 0.5, 1.5, blocks + 1, len(labels) if class_temperatures else 1)
         if task == "multi":
@@ -217,7 +219,7 @@ def tiny_packs() -> dict[str, bytes]:
     """The packs of model_pack/golden by name: together they have every part of the format."""
     return {
         "tiny_open": tiny_pack("open", 4, "mean", 1, 1),
-        "tiny_bounded": tiny_pack("bounded", 1, "cls", 2, 2),
+        "tiny_bounded": tiny_pack("bounded", 1, "mean", 2, 2),
         "tiny_rectified": random_pack(
             "tiny rectified", ["joy", "fear", "other"], 3, task="single", slfn_form="rectified", pooling=0, bits=4, ngrams=(256, 3, 2),
             rule=ExitRule("fractional", 0.02, certain=0.05, uncertain=0.9),
@@ -262,8 +264,13 @@ def adaptive_packs() -> dict[str, tuple[bytes, list[Policy]]]:
         "tiny adaptive multi-label", ["joy", "fear", "other"], 8, task="multi", slfn_form="bounded", pooling=1, bits=2,
         rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
     )  # fmt: skip
+    pair = random_pack(
+        "tiny adaptive pair", ["same", "other"], 9, task="single", slfn_form="rectified", pooling=0, bits=4, inputs=2, exit_bits=8, ngrams=(256, 2, 4),
+        rule=ExitRule("entropy", 0.5), blocks=3, profile=(0.6, 0.4, 0.2), skip_width=8, tokens=32,
+    )  # fmt: skip
     return {
         "tiny_adaptive": (_adaptive_pack(policies), policies),
+        "tiny_adaptive_pair": (pair, [Policy(ExitRule("entropy", 0.7), 1.0, 0.5), Policy(ExitRule(), 2.0), Policy(ExitRule())]),
         "tiny_adaptive_multilabel": (multi, [Policy(ExitRule("probability", 0.9), 1.5, 0.5), Policy(ExitRule(), 0.7, 0.7)]),
     }
 

@@ -59,6 +59,11 @@ class ModelConfig:
         return self.classes - (self.task == "single")
 
     @property
+    def pooled_size(self) -> int:
+        """Numbers that an exit or a gate reads: of a pair, how its two texts' vectors differ and agree."""
+        return self.hidden_size * self.inputs
+
+    @property
     def linear_options(self) -> dict[str, Any]:
         """What all binary linear layers have in common."""
         return {"surrogate": self.surrogate, "magnitude_aware": self.magnitude_aware, "binary": self.binary}
@@ -85,11 +90,16 @@ class ModelConfig:
             "exit_bits must be 8 or 32": self.exit_bits in (8, 32),
             "skip_width must be 0 to 64, and 0 without classes": 0 <= self.skip_width <= (64 if self.task != "features" else 0),
             "ngram_bits must be 2, 4, 8 (or 32 without export)": self.ngram_bits in (2, 4, 8, 32),
-            "pooling must be mean or cls": self.pooling in ("mean", "cls"),
+            "pooling must be mean or cls, and mean of pairs": self.pooling in ("mean", "cls")[: 3 - self.inputs],
         }
         for rule, holds in rules.items():
             if not holds:
                 raise ValueError(rule)
+
+
+def positions_of(segments: Tensor) -> Tensor:
+    """Positions of the tokens of pairs, (batch, tokens): each text counts from 0."""
+    return torch.arange(segments.shape[1], device=segments.device) - segments.argmax(1, keepdim=True) * segments
 
 
 class Embeddings(nn.Module):
@@ -107,7 +117,8 @@ class Embeddings(nn.Module):
 
     def forward(self, ids: Tensor, segments: Tensor | None) -> Tensor:
         x = few_bit_rows(F.embedding(ids, self.token), self.config.embedding_bits)
-        x = x + few_bit_rows(self.position[: ids.shape[1]], self.config.position_bits)
+        positions = few_bit_rows(self.position[: ids.shape[1]], self.config.position_bits)
+        x = x + (positions if segments is None else positions[positions_of(segments)])
         if self.segment is not None:
             x = x + few_bit_rows(self.segment, 8 if self.config.embedding_bits < 32 else 32)[segments]
         return self.dropout(self.norm(x))
@@ -126,12 +137,14 @@ class Attention(nn.Module):
         self.output = BinaryLinear(d, d, bits, **options)
 
     def forward(self, h: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The output (batch, tokens, d) and the attention weights (batch, heads, tokens, tokens)."""
+        """The output (batch, tokens, d) and the attention weights (batch, heads, tokens, tokens).
+
+        `mask` says whom tokens attend to, (batch, 1 or tokens, tokens)."""
         batch, tokens, d = h.shape
         q, k, v = self.qkv(h).view(batch, tokens, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         (q, q_factor), (k, k_factor) = self.query(q), self.key(k)
         scores = q @ k.transpose(-1, -2) * (q_factor * k_factor / math.sqrt(d // self.heads))
-        weights = scores.masked_fill(~mask[:, None, None, :], -1e9).softmax(-1)
+        weights = scores.masked_fill(~mask[:, None], -1e9).softmax(-1)
         return self.output((weights @ v).transpose(1, 2).reshape(batch, tokens, d)), weights
 
 
@@ -194,19 +207,22 @@ class Block(nn.Module):
         # One-bit activations are noise enough; few-bit and float ones take ordinary dropout.
         self.dropout = nn.Dropout(config.dropout if config.activation_bits > 1 else 0.0)
 
-    def attend(self, h: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The state after the attention, (batch, tokens, d), and the attention weights."""
-        context, weights = self.attention(h, mask)
+    def attend(self, h: Tensor, mask: Tensor, segments: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The state after the attention, (batch, tokens, d), and the attention weights. The texts of a pair do not see each other."""
+        seen = mask[:, None, :]
+        if segments is not None:
+            seen = seen & (segments[:, :, None] == segments[:, None, :])
+        context, weights = self.attention(h, seen)
         return self.attention_norm(h + self.dropout(context)), weights
 
     def learn(self, a: Tensor) -> Tensor:
         """The SLFN's half."""
         return self.slfn_norm(a + self.dropout(self.slfn(a)))
 
-    def forward(self, h: Tensor, alive: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, h: Tensor, alive: Tensor, segments: Tensor | None = None, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The next state and which tokens are alive, (batch, tokens). With `kept` (batch,) only so many of them go on to the SLFN; the
         others' states are final: the attention's, and unchanged from then on."""
-        a, weights = self.attend(h, alive)
+        a, weights = self.attend(h, alive, segments)
         if kept is None:
             return self.learn(a), alive
         on = most_attended(attention_mass(weights.detach(), alive), alive, kept)
@@ -250,18 +266,24 @@ class NgramRows(nn.Module):
 class SkipGate(nn.Module):
     """How much the next block is worth skipping, from the pooled state: SmartBERT's gate, small enough for binary blocks.
 
-    Its cost does not shrink with the weights' bits, so it reads one vector instead of every token: d -> width -> 1.
+    Its cost does not shrink with the weights' bits, so it reads one vector instead of every token: pooled size -> width -> 1.
     """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
-        self.hidden = nn.Linear(config.hidden_size, config.skip_width)
+        self.hidden = nn.Linear(config.pooled_size, config.skip_width)
         self.output = nn.Linear(config.skip_width, 1)
         nn.init.constant_(self.output.bias, -1.0)  # blocks run at the start
 
     def forward(self, pooled: Tensor) -> Tensor:
-        """(batch, d) -> (batch,) in (0, 1)."""
+        """(batch, pooled size) -> (batch,) in (0, 1)."""
         return self.output(self.hidden(pooled).relu()).sigmoid()[:, 0]
+
+
+def _mean(h: Tensor, mask: Tensor) -> Tensor:
+    """(batch, tokens, d) -> (batch, d): of the tokens that `mask` shows."""
+    weight = mask.unsqueeze(-1).to(h.dtype)
+    return (h * weight).sum(1) / weight.sum(1)
 
 
 class Classifier(nn.Module):
@@ -278,7 +300,7 @@ class Classifier(nn.Module):
         self.ngrams = NgramRows(config) if config.ngram_buckets else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         exits = 0 if config.task == "features" else config.blocks + 1
-        self.exits = nn.ModuleList(nn.Linear(config.hidden_size, config.classes) for _ in range(exits))
+        self.exits = nn.ModuleList(nn.Linear(config.pooled_size, config.classes) for _ in range(exits))
         for head in self.exits:
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
@@ -286,12 +308,13 @@ class Classifier(nn.Module):
         self.contrast: nn.Module | None = None  # in training only; see contrast.py
         self.profile: Sequence[float] | None = None  # of elimination, one share a block; see elimination.py
 
-    def pool(self, h: Tensor, mask: Tensor) -> Tensor:
-        """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]."""
-        if self.config.pooling == "cls":
-            return h[:, 0]
-        weight = mask.unsqueeze(-1).to(h.dtype)
-        return (h * weight).sum(1) / weight.sum(1)
+    def pool(self, h: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
+        """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]. Of pairs (batch, 2d): |u - v| and u * v, where u and v are
+        the means of the two texts (the features of InferSent and Sentence-BERT)."""
+        if segments is None:
+            return h[:, 0] if self.config.pooling == "cls" else _mean(h, mask)
+        u, v = (_mean(h, mask & (segments == side)) for side in (0, 1))
+        return torch.cat([(u - v).abs(), u * v], -1)
 
     def states(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, kept: Tensor | None = None) -> list[Tensor]:
         """States before the first block and after each, (batch, tokens, d), from ids, mask (and segments) of (batch, tokens).
@@ -311,9 +334,9 @@ class Classifier(nn.Module):
         states, alive, gates = [self.embeddings(ids, segments)], mask, []
         for i, block in enumerate(self.blocks):
             h = states[-1]
-            state, left = block(h, alive, None if kept is None else kept[i])
+            state, left = block(h, alive, segments, None if kept is None else kept[i])
             if skip is not None:
-                gate = self.gates[i](self.pool(h, mask))
+                gate = self.gates[i](self.pool(h, mask, segments))
                 if skip <= 1:
                     gate = gate + ((gate > skip).to(gate.dtype) - gate).detach()
                 gates.append(gate)
@@ -329,12 +352,12 @@ class Classifier(nn.Module):
         """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see linear.py)."""
         if linear is None and self.ngrams is not None:
             linear = self.ngrams(ids, mask)
-        return self.read_exits(self.states(ids, mask, segments, kept), mask, linear)
+        return self.read_exits(self.states(ids, mask, segments, kept), mask, segments, linear)
 
-    def read_exits(self, states: Sequence[Tensor], mask: Tensor, linear: Tensor | None) -> Tensor:
+    def read_exits(self, states: Sequence[Tensor], mask: Tensor, segments: Tensor | None, linear: Tensor | None) -> Tensor:
         """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes)."""
         first, *others = [
-            F.linear(self.pool(h, mask), few_bit_rows(head.weight, self.config.exit_bits), head.bias) for head, h in zip(self.exits, states)
+            F.linear(self.pool(h, mask, segments), few_bit_rows(head.weight, self.config.exit_bits), head.bias) for head, h in zip(self.exits, states)
         ]
         if linear is not None:
             first = first + linear

@@ -30,7 +30,7 @@ def run(model: Classifier, inputs: Inputs, gamma: float = 0.0, skip: float = 1.0
         left = None if kept is None else torch.from_numpy(kept[:, group]).to(device)
         linear = model.ngrams(ids, mask) if model.ngrams is not None else None
         states, gates = model.walk(ids, mask, segments, left, skip if gated else None)
-        logits[:, group] = model.read_exits(states, mask, linear).float().cpu().numpy()
+        logits[:, group] = model.read_exits(states, mask, segments, linear).float().cpu().numpy()
         if gated:
             read[1:, group] = (torch.stack(gates) == 0).cpu().numpy()
     return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated))

@@ -83,6 +83,7 @@ def _put_linear(layer: BinaryLinear, pack: PackFile, name: str) -> None:
 
 
 def _rows(pack: PackFile, name: str, rows: int, bits: int) -> np.ndarray:
-    """Few-bit rows (rows, d) as numbers."""
-    q = unpack_few_bits(pack.raw(f"{name}.rows"), rows, pack.config["hidden_size"], bits)
+    """Few-bit rows (rows, columns) as numbers."""
+    packed = pack.raw(f"{name}.rows")
+    q = unpack_few_bits(packed, rows, 8 * len(packed) // (rows * bits), bits)
     return pack.floats(f"{name}.scale", rows, 1) * (2 * q - (2**bits - 1))

@@ -19,6 +19,7 @@ from .tokenizer import Encoder
 f32 = np.float32
 Tap = Callable[[str, int, np.ndarray], None]
 EXIT_REASONS = ("last", "certain", "reduction", "rising", "entropy", "patience", "probability")
+LARGEST_FLOAT = np.float32(2**30)  # of a pack
 LEAST_KEPT = 4  # tokens that elimination leaves
 
 
@@ -130,8 +131,14 @@ class State:
 
     h: np.ndarray  # (tokens, d)
     positions: np.ndarray  # (tokens,): where they were in the input
-    dropped: np.ndarray  # (d,): sum of the states of eliminated tokens
-    started: int  # tokens of the input
+    dropped: np.ndarray  # (texts, d): sums of the states of eliminated tokens
+    lengths: tuple[int, ...]  # tokens that the input's text started with, or its two texts
+
+    @property
+    def of_texts(self) -> list[np.ndarray]:
+        """Which rows of h are of which text, boolean (tokens) each."""
+        second = self.positions >= self.lengths[0]
+        return [~second, second][: len(self.lengths)]
 
 
 @dataclass
@@ -219,12 +226,13 @@ class Simulator:
         self.pack = pack
         c = pack.config
         self.d, self.blocks, self.classes, self.heads = c["hidden_size"], c["blocks"], c["classes"], c["heads"]
+        self.pooled_size = self.d * c["inputs"]
         self.encoder = Encoder(pack.lines("vocabulary"), bool(c["normalizer"]))
         self.bits = pack.raw("activation.bits").reshape(self.blocks, 7)
         self.inverse_step = pack.floats("activation.inverse_step", self.blocks, 7)
-        self.token = self._rows("embedding", c["vocabulary_size"], c["embedding_bits"])
-        self.position = self._rows("position", c["max_tokens"], c["position_bits"])
-        self.segment = self._rows("segment", 2, 8) if c["inputs"] == 2 else None
+        self.token = self._rows("embedding", c["vocabulary_size"], self.d, c["embedding_bits"])
+        self.position = self._rows("position", c["max_tokens"], self.d, c["position_bits"])
+        self.segment = self._rows("segment", 2, self.d, 8) if c["inputs"] == 2 else None
         self.embedding_norm = pack.floats("embedding.norm", 2, self.d)
         self.task = TASKS[c["task"]]
         self.multi_label = self.task == "multi"
@@ -260,18 +268,18 @@ class Simulator:
         self.gates = [self._gate(i, c["skip_width"]) for i in range(self.blocks if c["skip_width"] else 0)]
 
     def _gate(self, block: int, width: int) -> SkipGate:
-        shapes = {"weight": (width, self.d), "bias": (width,), "output": (width,), "output_bias": (1,)}
+        shapes = {"weight": (width, self.pooled_size), "bias": (width,), "output": (width,), "output_bias": (1,)}
         return SkipGate(*(self.pack.floats(f"block{block}.skip.{name}", *shape) for name, shape in shapes.items()))
 
-    def _rows(self, name: str, rows: int, bits: int) -> np.ndarray:
-        q = unpack_few_bits(self.pack.raw(f"{name}.rows"), rows, self.d, bits)
+    def _rows(self, name: str, rows: int, columns: int, bits: int) -> np.ndarray:
+        q = unpack_few_bits(self.pack.raw(f"{name}.rows"), rows, columns, bits)
         return self.pack.floats(f"{name}.scale", rows, 1) * (2 * q - (2**bits - 1)).astype(f32)
 
     def _head(self, exit: int) -> np.ndarray:
-        """The weights (classes, d) of an exit."""
+        """The weights (classes, pooled size) of an exit."""
         if self.pack.config["exit_bits"] == 0:
-            return self.pack.floats(f"exit{exit}.weight", self.classes, self.d)
-        return self._rows(f"exit{exit}", self.classes, self.pack.config["exit_bits"])
+            return self.pack.floats(f"exit{exit}.weight", self.classes, self.pooled_size)
+        return self._rows(f"exit{exit}", self.classes, self.pooled_size, self.pack.config["exit_bits"])
 
     def _linear(self, block: int, name: str, rows: int, columns: int, site: int) -> Linear:
         prefix = f"block{block}.{name}"
@@ -287,27 +295,30 @@ class Simulator:
     def _block(self, i: int, state: State, gamma: float, tap: Tap) -> State:
         layer, h, head_size = self.layers[i], state.h, self.d // self.heads
         tokens = len(h)
-        kept = tokens if self.profile is None else int(kept_tokens(self.profile[i], gamma, tokens, state.started))
+        kept = tokens if self.profile is None else int(kept_tokens(self.profile[i], gamma, tokens, sum(state.lengths)))
         qkv = layer["qkv"](h)
         tap("qkv", i, qkv)
         q, k, v = (qkv[:, part * self.d : (part + 1) * self.d].reshape(tokens, self.heads, head_size) for part in range(3))
         q = quantize(q, f32(0), self.inverse_step[i, 1], int(self.bits[i, 1]))
         k = quantize(k, f32(0), self.inverse_step[i, 2], int(self.bits[i, 2]))
-        weights = softmax(np.einsum("ihk,jhk->hij", q, k).astype(f32) * layer["score_scale"])
-        context = np.zeros((tokens, self.heads, head_size), f32)
-        for j in range(tokens):
-            context = context + weights[:, :, j].T[:, :, None] * v[j]
+        context, mass = np.zeros((tokens, self.heads, head_size), f32), np.zeros(tokens, f32)
+        for text in filter(np.any, state.of_texts):  # those of a pair do not see each other
+            weights = softmax(np.einsum("ihk,jhk->hij", q[text], k[text]).astype(f32) * layer["score_scale"])
+            for j, value in enumerate(v[text]):
+                context[text] = context[text] + weights[:, :, j].T[:, :, None] * value
+            mass[text] = attention_mass(weights)
         context = context.reshape(tokens, self.d)
         tap("context", i, context)
         a = layer_norm(h + layer["output"](context), layer["attention_norm"])
         tap("attention_state", i, a)
         positions, dropped = state.positions, state.dropped
         if kept < tokens:
-            mass = attention_mass(weights)
             tap("mass", i, mass)
             chosen = choose_kept(mass, kept)
-            for row in np.delete(a, chosen, 0):
-                dropped = dropped + row
+            dropped = dropped.copy()
+            for place in np.delete(np.arange(tokens), chosen):
+                text = int(positions[place] >= state.lengths[0])
+                dropped[text] = dropped[text] + a[place]
             a, positions = a[chosen], positions[chosen]
             tap("kept", i, positions)
         hidden = layer["hidden"](a)
@@ -316,23 +327,29 @@ class Simulator:
         content = layer["content"](content if self.form == "rectified" else tanh(content))
         h = layer_norm(a + (layer["gate"](gate) if self.open else gate) * content, layer["slfn_norm"])
         tap("block_state", i, h)
-        return State(h, positions, dropped, state.started)
+        return State(h, positions, dropped, state.lengths)
 
     def _embed(self, ids: Sequence[int], segments: Sequence[int] | None, tap: Tap) -> State:
-        x = self.token[list(ids)] + self.position[: len(ids)]
-        if self.segment is not None:
-            x = x + self.segment[list(segments or [0] * len(ids))]
+        lengths = (len(ids),) if segments is None else (segments.count(0), segments.count(1))
+        x = self.token[list(ids)] + np.concatenate([self.position[:length] for length in lengths])
+        if segments is not None:
+            x = x + self.segment[segments]
         h = layer_norm(x, self.embedding_norm)
         tap("embedding", 0, h)
-        return State(h, np.arange(len(ids)), np.zeros(self.d, f32), len(ids))
+        return State(h, np.arange(len(ids)), np.zeros((len(lengths), self.d), f32), lengths)
 
     def _pool(self, state: State) -> np.ndarray:
         if self.pack.config["pooling"] == 1:
             return state.h[0]
-        pooled = state.dropped
-        for row in state.h:
-            pooled = pooled + row
-        return pooled * (f32(1) / f32(state.started))
+        means = []
+        for text, pooled, length in zip(state.of_texts, state.dropped, state.lengths):
+            for row in state.h[text]:
+                pooled = pooled + row
+            means.append(pooled * (f32(1) / f32(length)))
+        if len(means) == 1:
+            return means[0]
+        u, v = means
+        return np.concatenate([np.abs(u - v), np.clip(u * v, -LARGEST_FLOAT, LARGEST_FLOAT)])
 
     def _ngrams(self, ids: Sequence[int]) -> np.ndarray:
         """What the n-grams of an input say about the classes that have a column, (columns)."""

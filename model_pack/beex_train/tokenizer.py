@@ -88,11 +88,11 @@ class Encoder:
         return [[self.cls_id, *ids[start : start + room], self.sep_id] for start in starts]
 
     def pair(self, a: Sequence[int], b: Sequence[int], max_tokens: int) -> tuple[list[int], list[int], bool]:
-        """[CLS] a [SEP] b [SEP], its segments, and whether tokens were cut from the end of the longer text."""
+        """[CLS] a [SEP] [CLS] b [SEP], its segments, and whether tokens were cut from the end of the longer text."""
         a, b = list(a), list(b)
-        room = max_tokens - 3
+        room = max_tokens - 4
         truncated = len(a) + len(b) > room
         while len(a) + len(b) > room:
             (a if len(a) >= len(b) else b).pop()
-        ids = [self.cls_id, *a, self.sep_id, *b, self.sep_id]
-        return ids, [0] * (len(a) + 2) + [1] * (len(b) + 1), truncated
+        ids = [self.cls_id, *a, self.sep_id, self.cls_id, *b, self.sep_id]
+        return ids, [0] * (len(a) + 2) + [1] * (len(b) + 2), truncated

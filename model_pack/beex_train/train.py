@@ -184,7 +184,7 @@ def train(
             with matrix_precision(device):
                 states, gates = walk(ids, mask, segments, fewer, skip)
             mean = torch.from_numpy(inputs.window_mean(part).toarray()).to(device, torch.float32)
-            logits = mean @ model.read_exits(states, mask, prior)
+            logits = mean @ model.read_exits(states, mask, segments, prior)
             loss = soft_routing_loss(logits, targets[sorted(rows_of_part)], weights, multi)
             if gates:
                 tightened = min(1.0, (step / total - GATES_FROM) / (HARD_FROM - GATES_FROM))
@@ -244,7 +244,7 @@ def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:
             ran = torch.ones(len(model.exits), len(group), device=device)
             if gates:
                 ran[1:] = 1 - torch.stack(gates)
-        logits = model.read_exits(states, mask, None if linear is None else linear[group])
+        logits = model.read_exits(states, mask, segments, None if linear is None else linear[group])
         loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in group]], ran, multi)
         if plan.contrast:
             loss = (1 - plan.contrast) * loss + plan.contrast * exit_contrast(logits)

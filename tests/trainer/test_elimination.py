@@ -33,26 +33,29 @@ def simulated(model, encoder) -> Simulator:
     return Simulator(PackFile(export(model, encoder, ["a", "b", "c"], {})))
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("pooling,inputs", [("mean", 1), ("cls", 1), ("mean", 2)])
 @pytest.mark.parametrize("skip", [1.0, 0.5])
-def test_masks_are_real_removal_and_costs_the_engines(pooling, skip):
-    model, encoder, inputs = encoded(pooling=pooling, skip_width=6)
+def test_masks_are_real_removal_and_costs_the_engines(pooling, inputs, skip):
+    model, encoder, rows = encoded(pooling=pooling, inputs=inputs, skip_width=6)
+    if inputs == 2:
+        rows = Inputs.encode(encoder, TEXTS, TEXTS[::-1], 32)
     with torch.no_grad():
         for i, gate in enumerate(model.gates):  # so that they disagree
             gate.output.weight.mul_(20)
             gate.output.bias.fill_(0.0)
     simulator = simulated(model, encoder)
     for gamma in (0.0, 1.0, 2.5):
-        logits, costs = run(model, inputs, gamma, skip)
-        for i, ids in enumerate(inputs.ids):
-            readings = list(simulator.walk(ids, policy=Policy(gamma=gamma, skip=skip), every_exit=True))
+        logits, costs = run(model, rows, gamma, skip)
+        for i, ids in enumerate(rows.ids):
+            segments = rows.segments[i] or None
+            readings = list(simulator.walk(ids, segments, policy=Policy(gamma=gamma, skip=skip), every_exit=True))
             assert [r.exit for r in readings] == np.flatnonzero(costs.read[:, i]).tolist()
             for r in readings:
                 assert np.abs(r.logits - logits[r.exit, i]).max() < 1e-3
                 if r is not readings[-1]:
                     assert r.work == pytest.approx(costs.work[r.exit, i])
             assert readings[-1].work == pytest.approx(costs.work[-1, i])
-            *_, end = simulator.walk(ids, policy=Policy(gamma=gamma, skip=skip))
+            *_, end = simulator.walk(ids, segments, policy=Policy(gamma=gamma, skip=skip))
             assert end.work == pytest.approx(costs.whole_work[i])
 
 

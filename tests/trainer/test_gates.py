@@ -43,7 +43,7 @@ def test_training_and_inference_agree_under_the_same_gates():
     logits, costs = run(model, inputs, skip=0.5)
     model.train()  # without dropout
     states, gates = model.walk(ids, mask, skip=0.5)
-    trained = model.read_exits(states, mask, model.ngrams(ids, mask))
+    trained = model.read_exits(states, mask, None, model.ngrams(ids, mask))
     assert np.abs(trained.detach().numpy() - logits[:, [0, 4]]).max() < 1e-5
     assert np.array_equal(torch.stack(gates).detach().numpy() == 0, costs.read[1:, [0, 4]])
 

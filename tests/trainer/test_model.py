@@ -84,7 +84,7 @@ def test_ngrams_in_torch_are_those_of_the_format():
     "slfn_form,bits,pooling,inputs,task",
     [
         ("open", 4, "mean", 1, "single"),
-        ("bounded", 1, "cls", 2, "single"),
+        ("bounded", 1, "mean", 2, "single"),
         ("open", 1, "mean", 1, "multi"),
         ("rectified", 2, "mean", 1, "single"),
         ("rectified", 4, "mean", 1, "multi"),

@@ -102,9 +102,9 @@ struct ByHand {
   }
 
   // Probabilities of every exit.
-  std::vector<std::vector<float>> run(const std::vector<std::uint32_t>& input, std::size_t first_segment) {
+  std::vector<std::vector<float>> run(const std::vector<std::uint32_t>& input, std::size_t first_length) {
     std::vector<std::vector<float>> exits;
-    network.embed(input, first_segment);
+    network.embed(input, first_length);
     for (std::uint32_t i = 0; i <= pack->config.blocks; ++i) {
       if (i > 0) network.run_block(i - 1);
       exits.push_back(copy(network.read_exit(i).probabilities));
@@ -131,7 +131,6 @@ PackOptions pair_options() {
   PackOptions options;
   options.inputs = 2;
   options.slfn_form = SlfnForm::kBounded;
-  options.pooling = Pooling::kCls;
   options.activation_bits = {1, 1, 1, 1, 1, 1, 1};
   return options;
 }
@@ -241,17 +240,18 @@ TEST_CASE("classifier: every exit of every kernel table has the reference's bits
           std::vector<std::uint32_t> ids = by_hand.ids(text);
           ids.insert(ids.begin(), by_hand.pack->config.cls_id);
           ids.push_back(by_hand.pack->config.sep_id);
-          const std::size_t first_segment = ids.size();
+          const std::size_t first_length = ids.size();
           Result result;
           if (options.inputs == 1) {
             REQUIRE(classifier->classify(text, {}, result).ok());
           } else {
+            ids.push_back(by_hand.pack->config.cls_id);
             ids.push_back(by_hand.ids("x").at(0));
             ids.push_back(by_hand.pack->config.sep_id);
             REQUIRE(classifier->classify_pair(text, "x", {}, result).ok());
           }
           INFO(kernels << ", " << size << " tokens, " << int{bits} << " bits");
-          CHECK(copy(result.probabilities) == by_hand.run(ids, first_segment).back());
+          CHECK(copy(result.probabilities) == by_hand.run(ids, first_length).back());
         }
       }
     }
@@ -304,10 +304,9 @@ TEST_CASE("classifier: logits of 8-bit exit weights against plain loops") {
   };
   PackOptions pair = few_bit_exits_options();
   pair.inputs = 2;
-  pair.pooling = Pooling::kCls;
   pair.hidden_size = 128;
   for (const PackOptions& options : {few_bit_exits_options(), pair}) {
-    const std::size_t d = options.hidden_size, classes = options.classes;
+    const std::size_t size = options.inputs * options.hidden_size, classes = options.classes;
     PackBuilder builder(options);
     for (const char* name : {"exit0", "exit1", "exit2"}) {  // the ends of the range are among the weights
       auto& rows = builder.section(std::string(name) + ".rows").bytes;
@@ -316,7 +315,7 @@ TEST_CASE("classifier: logits of 8-bit exit weights against plain loops") {
     }
     const auto weight = [&](std::uint32_t exit, std::size_t c, std::size_t k) {
       const std::string name = "exit" + std::to_string(exit);
-      const int q = builder.section(name + ".rows").bytes[c * d + k];
+      const int q = builder.section(name + ".rows").bytes[c * size + k];
       return test::get<float>(builder.section(name + ".scale").bytes, 4 * c) * static_cast<float>(2 * q - 255);
     };
     const test::ExactBytes file(builder.build());
@@ -329,13 +328,13 @@ TEST_CASE("classifier: logits of 8-bit exit weights against plain loops") {
         const std::vector<std::uint32_t> ids(tokens, 7);
         Seen seen;
         network.tap({Seen::show, &seen});
-        network.embed(ids, 2);
+        network.embed(ids, 1);
         for (std::uint32_t i = 0; i <= options.blocks; ++i) {
           if (i > 0) network.run_block(i - 1);
           network.read_exit(i);
           for (std::size_t c = 0; c < classes; ++c) {
             float sum[4] = {};
-            for (std::size_t k = 0; k < d; ++k) sum[k % 4] = sum[k % 4] + weight(i, c, k) * seen.pooled[i][k];
+            for (std::size_t k = 0; k < size; ++k) sum[k % 4] = sum[k % 4] + weight(i, c, k) * seen.pooled[i][k];
             float expected = ((sum[0] + sum[1]) + (sum[2] + sum[3])) + pack->exit[i].bias[c];
             if (i > 0) expected = expected + seen.logits[0][c];
             INFO(kernels << ", " << tokens << " tokens, exit " << i << ", class " << c);
@@ -553,12 +552,12 @@ TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
 }
 
 TEST_CASE("classifier: a pair that does not fit loses the end of the longer text") {
-  PackOptions options = pair_options();  // 12 tokens, 9 of them for the two texts
+  PackOptions options = pair_options();  // 12 tokens, 8 of them for the two texts
   const auto classifier = load(options);
   ByHand by_hand(options);
-  const std::size_t room = options.max_tokens - 3;
+  const std::size_t room = options.max_tokens - 4;
   for (const auto& [size_a, size_b] : std::vector<std::pair<std::size_t, std::size_t>>{
-           {0, 0}, {4, 5}, {5, 4}, {5, 5}, {9, 0}, {0, 9}, {10, 0}, {0, 10}, {2, 8}, {20, 3}, {3, 20}, {50, 50}, {50, 51}, {500, 40}}) {
+           {0, 0}, {3, 5}, {4, 4}, {5, 4}, {8, 0}, {0, 8}, {9, 0}, {0, 9}, {2, 7}, {20, 3}, {3, 20}, {50, 50}, {50, 51}, {500, 40}}) {
     const std::string a = letters(size_a, 1), b = letters(size_b, 2);
     auto ids_a = by_hand.ids(a), ids_b = by_hand.ids(b);
     const bool truncated = ids_a.size() + ids_b.size() > room;
@@ -566,7 +565,8 @@ TEST_CASE("classifier: a pair that does not fit loses the end of the longer text
     std::vector<std::uint32_t> ids = {by_hand.pack->config.cls_id};
     ids.insert(ids.end(), ids_a.begin(), ids_a.end());
     ids.push_back(by_hand.pack->config.sep_id);
-    const std::size_t first_segment = ids.size();
+    const std::size_t first_length = ids.size();
+    ids.push_back(by_hand.pack->config.cls_id);
     ids.insert(ids.end(), ids_b.begin(), ids_b.end());
     ids.push_back(by_hand.pack->config.sep_id);
     Result result;
@@ -575,7 +575,7 @@ TEST_CASE("classifier: a pair that does not fit loses the end of the longer text
     CHECK(result.truncated == truncated);
     CHECK(result.tokens == size_a + size_b);
     CHECK(result.windows == 1);
-    CHECK(copy(result.probabilities) == by_hand.run(ids, first_segment).back());
+    CHECK(copy(result.probabilities) == by_hand.run(ids, first_length).back());
   }
   // The segments matter: the same tokens the other way round are another input.
   Result result;

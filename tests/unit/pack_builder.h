@@ -136,7 +136,7 @@ class PackBuilder {
 
   explicit PackBuilder(const PackOptions& options = {}) : random_(options.seed), options_(options) {
     const PackOptions& o = options;
-    const std::size_t d = o.hidden_size, f = o.slfn_size;
+    const std::size_t d = o.hidden_size, f = o.slfn_size, pooled = o.inputs * d;
     make_vocabulary();
     const bool features = o.task == Task::kFeatures, multi_label = o.task == Task::kMultiLabel, ngrams = o.ngram_buckets > 0;
     const std::uint32_t classes = features ? 0 : o.classes;
@@ -174,7 +174,7 @@ class PackBuilder {
       add_linear(block + ".content", d, f);
       add_norm(block + ".slfn.norm", d);
       if (o.skip_width == 0) continue;
-      add_floats(block + ".skip.weight", o.skip_width * d, -0.5f, 0.5f);
+      add_floats(block + ".skip.weight", o.skip_width * pooled, -0.5f, 0.5f);
       add_floats(block + ".skip.bias", o.skip_width, -0.5f, 0.5f);
       add_floats(block + ".skip.output", o.skip_width, -1.0f, 1.0f);
       add_floats(block + ".skip.output_bias", 1, -0.5f, 0.5f);
@@ -185,9 +185,9 @@ class PackBuilder {
     for (std::uint32_t i = 0; i <= o.blocks; ++i) {
       const std::string exit = "exit" + std::to_string(i);
       if (o.exit_bits == 0) {
-        add_floats(exit + ".weight", o.classes * d, -0.2f, 0.2f);
+        add_floats(exit + ".weight", o.classes * pooled, -0.2f, 0.2f);
       } else {
-        add_rows(exit, o.classes, d, o.exit_bits);
+        add_rows(exit, o.classes, pooled, o.exit_bits);
       }
       add_floats(exit + ".bias", o.classes, -0.5f, 0.5f);
     }

@@ -153,7 +153,7 @@ TEST_CASE("pack: every kind of pack is read") {
         options.inputs = inputs;
         options.embedding_bits = bits;
         options.position_bits = 8 / bits;
-        options.pooling = inputs == 1 ? Pooling::kMean : Pooling::kCls;
+        options.pooling = inputs == 1 && bits == 1 ? Pooling::kCls : Pooling::kMean;
         options.fold_case = inputs == 1;
         options.blocks = bits == 8 ? kMaxBlocks : 3;
         options.activation_bits = {1, 2, 4, 1, 2, 4, 1};
@@ -202,7 +202,7 @@ TEST_CASE("pack: every kind of pack is read") {
         CHECK(block.score_scale == floats(prefix + ".attention.score_scale", 0));
         CHECK(block.slfn_norm.beta[1] == floats(prefix + ".slfn.norm", 65));
         CHECK(block.hidden.threshold[2] == floats(prefix + ".hidden.threshold", 2));
-        CHECK(pack->exit[options.blocks].weight.back() == floats("exit" + std::to_string(options.blocks) + ".weight", 3 * 64 - 1));
+        CHECK(pack->exit[options.blocks].weight.back() == floats("exit" + std::to_string(options.blocks) + ".weight", 3 * 64 * inputs - 1));
         CHECK(pack->exit[options.blocks].inverse_temperature[0] == floats("exit.inverse_temperature", options.blocks));
         CHECK(pack->exit_rule.kind == ExitKind::kFractional);
         CHECK(pack->exit_rule.threshold == 0.25f);
@@ -623,6 +623,10 @@ TEST_CASE("pack: config values of n-grams, exit weights and features") {
   refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
   refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");
 
+  PackOptions pair = tiny();
+  pair.inputs = 2;
+  check_refused(with_config_word(12, 1, pair), Status::kBadValue, "config: pooling is 1, but pairs are pooled by their texts' means (0)");
+
   // A size that a 32-bit machine would count as 0.
   PackBuilder huge(tiny(Task::kMultiLabel));
   put(huge.section("config").bytes, 4 * 2, 4096u);
@@ -790,7 +794,6 @@ TEST_CASE("pack: 20,000 seeded mutations with right checksums are safe") {
   PackOptions pair = tiny();
   pair.inputs = 2;
   pair.slfn_form = SlfnForm::kBounded;
-  pair.pooling = Pooling::kCls;
   PackOptions rectified = tiny(Task::kMultiLabel);
   rectified.slfn_form = SlfnForm::kRectified;
   const File seeds[] = {PackBuilder(tiny()).build(), PackBuilder(pair).build(), PackBuilder(rectified).build(),

@@ -284,7 +284,7 @@ async function info(file: string): Promise<void> {
     ['integrity', `sha256-${createHash('sha256').update(bytes).digest('base64')}`],
     ['network', `${info.blocks} blocks, hidden size ${info.hiddenSize}, ${info.heads} heads, ` +
       `${info.vocabularySize.toLocaleString('en')} word pieces`],
-    ['reads', `${info.maxTokens - (info.inputs === 'pair' ? 3 : 2)} word pieces at once; ` +
+    ['reads', `${info.maxTokens - (info.inputs === 'pair' ? 4 : 2)} word pieces at once; ` +
       (info.inputs === 'pair' ? 'cuts the longer text' : 'longer texts in overlapping windows')],
     ['exit rule', info.exitRule ? formatExitRule(info.exitRule) : 'off'],
     ['leaves out', [info.elimination && 'words', info.skipGates && 'blocks'].filter(Boolean).join(', ') || 'nothing'],

@@ -24,6 +24,10 @@ enum class Task : std::uint32_t {
 enum class SlfnForm : std::uint32_t { kOpen = 0, kBounded = 1, kRectified = 2 };
 enum class Pooling : std::uint32_t { kMean = 0, kCls = 1 };
 
+// Every float of a pack is within this. Far above any trained weight, and low enough that no step of FORMAT.md's arithmetic can subtract
+// infinities or multiply one by zero: with it NaN cannot arise in the network, whatever the pack holds.
+constexpr float kLargestFloat = 1073741824.0f;  // 2^30
+
 // The `config` section, checked against the table of FORMAT.md.
 struct Config {
   std::uint32_t inputs = 1;  // 1 text or 2 (a pair)
@@ -52,6 +56,8 @@ struct Config {
   bool temperature_by_class = false;
 
   std::uint32_t head_size() const { return hidden_size / heads; }
+  // Numbers that an exit or a gate reads: of a pair, how its two texts' vectors differ and agree.
+  std::uint32_t pooled_size() const { return hidden_size * inputs; }
   // Rows of the gate half of the SLFN's hidden matrix.
   std::uint32_t gate_rows() const { return slfn_form == SlfnForm::kOpen ? slfn_size : hidden_size; }
   // Columns of an n-gram row: the first class of a single-label pack has none.
