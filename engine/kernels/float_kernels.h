@@ -94,24 +94,38 @@ inline float dot(const float* x, const float* y, std::size_t n) {
   return sum_of_lanes(sum);
 }
 
-template <class V>
-inline void weighted_sum(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
-                         float* out) {
+// kRows rows by 16 columns at a time: a value is loaded once for all rows.
+template <class V, std::size_t kRows>
+inline void weighted_sum_of(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
+                            float* out, std::size_t out_stride) {
   for (std::size_t k = 0; k < columns; k += 16) {
-    V sum0(0.0f), sum1(0.0f), sum2(0.0f), sum3(0.0f);
-    for (std::size_t j = 0; j < tokens; ++j) {
-      const V w(weight[j]);
-      const float* value = values + j * stride + k;
-      sum0 = sum0 + w * V::load(value);
-      sum1 = sum1 + w * V::load(value + 4);
-      sum2 = sum2 + w * V::load(value + 8);
-      sum3 = sum3 + w * V::load(value + 12);
+    V sum[kRows][4];
+    for (auto& row : sum) {
+      for (V& s : row) s = V(0.0f);
     }
-    sum0.store(out + k);
-    sum1.store(out + k + 4);
-    sum2.store(out + k + 8);
-    sum3.store(out + k + 12);
+    for (std::size_t j = 0; j < tokens; ++j) {
+      const float* x = values + j * stride + k;
+      const V value[4] = {V::load(x), V::load(x + 4), V::load(x + 8), V::load(x + 12)};
+      for (std::size_t i = 0; i < kRows; ++i) {
+        const V w(weight[i * tokens + j]);
+        for (std::size_t n = 0; n < 4; ++n) sum[i][n] = sum[i][n] + w * value[n];
+      }
+    }
+    for (std::size_t i = 0; i < kRows; ++i) {
+      for (std::size_t n = 0; n < 4; ++n) sum[i][n].store(out + i * out_stride + k + 4 * n);
+    }
   }
+}
+
+// `kRows` rows of weights together, where there are so many.
+template <class V, std::size_t kRows>
+inline void weighted_sum(const float* weight, std::size_t rows, const float* values, std::size_t stride, std::size_t tokens,
+                         std::size_t columns, float* out, std::size_t out_stride) {
+  std::size_t i = 0;
+  for (; i + kRows <= rows; i += kRows) {
+    weighted_sum_of<V, kRows>(weight + i * tokens, values, stride, tokens, columns, out + i * out_stride, out_stride);
+  }
+  for (; i < rows; ++i) weighted_sum_of<V, 1>(weight + i * tokens, values, stride, tokens, columns, out + i * out_stride, out_stride);
 }
 
 }  // namespace beex::float_kernels

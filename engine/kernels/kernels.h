@@ -56,13 +56,15 @@ struct KernelTable {
   void (*quantize_signed)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns, float inverse_step,
                           std::uint32_t bits, std::int8_t* out);
 
-  // scores[j] = float(sum_k query[k] * keys[j * stride + k]) * scale, for j < tokens. head_size is a multiple of 16.
-  void (*attention_scores)(const std::int8_t* query, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
-                           std::size_t head_size, float scale, float* scores);
+  // scores[i * tokens + j] = float(sum_k queries[i * stride + k] * keys[j * stride + k]) * scale, for i < rows, j < tokens. head_size
+  // is a multiple of 16.
+  void (*attention_scores)(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride,
+                           std::size_t tokens, std::size_t head_size, float scale, float* scores);
 
-  // out[k] = sum_j weight[j] * values[j * stride + k], in order of j from 0. columns is a multiple of 16.
-  void (*weighted_sum)(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
-                       float* out);
+  // out[i * out_stride + k] = sum_j weight[i * tokens + j] * values[j * stride + k], in order of j from 0, for i < rows. columns is a
+  // multiple of 16.
+  void (*weighted_sum)(const float* weight, std::size_t rows, const float* values, std::size_t stride, std::size_t tokens,
+                       std::size_t columns, float* out, std::size_t out_stride);
 
   // x = softmax(x), n >= 1 values.
   void (*softmax)(float* x, std::size_t n);

@@ -84,21 +84,25 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
   }
 }
 
-void attention_scores(const std::int8_t* query, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
+void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
                       std::size_t head_size, float scale, float* scores) {
-  for (std::size_t j = 0; j < tokens; ++j) {
-    int sum = 0;
-    for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * keys[j * stride + k];
-    scores[j] = static_cast<float>(sum) * scale;
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t j = 0; j < tokens; ++j) {
+      int sum = 0;
+      for (std::size_t k = 0; k < head_size; ++k) sum += queries[i * stride + k] * keys[j * stride + k];
+      scores[i * tokens + j] = static_cast<float>(sum) * scale;
+    }
   }
 }
 
-void weighted_sum(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
-                  float* out) {
-  for (std::size_t k = 0; k < columns; ++k) {
-    float sum = 0.0f;
-    for (std::size_t j = 0; j < tokens; ++j) sum += weight[j] * values[j * stride + k];
-    out[k] = sum;
+void weighted_sum(const float* weight, std::size_t rows, const float* values, std::size_t stride, std::size_t tokens,
+                  std::size_t columns, float* out, std::size_t out_stride) {
+  for (std::size_t i = 0; i < rows; ++i) {
+    for (std::size_t k = 0; k < columns; ++k) {
+      float sum = 0.0f;
+      for (std::size_t j = 0; j < tokens; ++j) sum += weight[i * tokens + j] * values[j * stride + k];
+      out[i * out_stride + k] = sum;
+    }
   }
 }
 

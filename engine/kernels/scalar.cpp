@@ -104,13 +104,16 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
   }
 }
 
-void attention_scores(const std::int8_t* query, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
+void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
                       std::size_t head_size, float scale, float* scores) {
-  for (std::size_t j = 0; j < tokens; ++j) {
-    const std::int8_t* key = keys + j * stride;
-    std::int32_t sum = 0;
-    for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * key[k];
-    scores[j] = static_cast<float>(sum) * scale;
+  for (std::size_t i = 0; i < rows; ++i) {
+    const std::int8_t* query = queries + i * stride;
+    for (std::size_t j = 0; j < tokens; ++j) {
+      const std::int8_t* key = keys + j * stride;
+      std::int32_t sum = 0;
+      for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * key[k];
+      scores[i * tokens + j] = static_cast<float>(sum) * scale;
+    }
   }
 }
 
@@ -137,7 +140,7 @@ const KernelTable kTable = {
     .binary_linear = binary_linear,
     .quantize_signed = quantize_signed,
     .attention_scores = attention_scores,
-    .weighted_sum = float_kernels::weighted_sum<Float4>,
+    .weighted_sum = float_kernels::weighted_sum<Float4, 1>,
     .softmax = float_kernels::softmax<Float4>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,

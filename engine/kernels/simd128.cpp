@@ -313,32 +313,44 @@ v128_t sums_of_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
   return wasm_i32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
 
-// Four keys at a time; the last tile repeats the last key and keeps what is needed.
-void attention_scores(const std::int8_t* query, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
-                      std::size_t head_size, float scale, float* scores) {
-  constexpr std::size_t kKeyTile = 4;
-  for (std::size_t j = 0; j < tokens; j += kKeyTile) {
-    v128_t sum[kKeyTile];
-    const std::int8_t* key[kKeyTile];
-    for (std::size_t i = 0; i < kKeyTile; ++i) {
-      sum[i] = zero();
-      key[i] = keys + std::min(j + i, tokens - 1) * stride;
-    }
+// kQueries rows by four keys at a time; the last tile repeats the last key and keeps what is needed.
+template <std::size_t kQueries>
+void scores_of(const std::int8_t* queries, const std::int8_t* keys, std::size_t stride, std::size_t tokens, std::size_t head_size,
+               float scale, float* scores) {
+  constexpr std::size_t kKeys = 4;
+  for (std::size_t j = 0; j < tokens; j += kKeys) {
+    v128_t sum[kQueries][kKeys];
+    std::fill_n(sum[0], kQueries * kKeys, zero());
+    const std::int8_t* key[kKeys];
+    for (std::size_t n = 0; n < kKeys; ++n) key[n] = keys + std::min(j + n, tokens - 1) * stride;
     for (std::size_t k = 0; k < head_size; k += 8) {
-      const v128_t u = wasm_i16x8_load8x8(query + k);
-      for (std::size_t i = 0; i < kKeyTile; ++i) {
-        sum[i] = wasm_i32x4_add(sum[i], wasm_i32x4_dot_i16x8(u, wasm_i16x8_load8x8(key[i] + k)));
+      v128_t query[kQueries];
+      for (std::size_t i = 0; i < kQueries; ++i) query[i] = wasm_i16x8_load8x8(queries + i * stride + k);
+      for (std::size_t n = 0; n < kKeys; ++n) {
+        const v128_t u = wasm_i16x8_load8x8(key[n] + k);
+        for (std::size_t i = 0; i < kQueries; ++i) sum[i][n] = wasm_i32x4_add(sum[i][n], wasm_i32x4_dot_i16x8(query[i], u));
       }
     }
-    const Float4 score = Float4(wasm_f32x4_convert_i32x4(sums_of_lanes(sum[0], sum[1], sum[2], sum[3]))) * Float4(scale);
-    if (tokens - j >= kKeyTile) {
-      score.store(scores + j);
-    } else {
-      float lane[kKeyTile];
-      score.store(lane);
-      std::copy_n(lane, tokens - j, scores + j);
+    for (std::size_t i = 0; i < kQueries; ++i) {
+      const v128_t total = sums_of_lanes(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+      const Float4 score = Float4(wasm_f32x4_convert_i32x4(total)) * Float4(scale);
+      float* out = scores + i * tokens + j;
+      if (tokens - j >= kKeys) {
+        score.store(out);
+      } else {
+        float lane[kKeys];
+        score.store(lane);
+        std::copy_n(lane, tokens - j, out);
+      }
     }
   }
+}
+
+void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
+                      std::size_t head_size, float scale, float* scores) {
+  std::size_t i = 0;
+  for (; i + 2 <= rows; i += 2) scores_of<2>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * tokens);
+  if (i < rows) scores_of<1>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * tokens);
 }
 
 // ---- few-bit rows ----
@@ -420,7 +432,7 @@ const KernelTable kTable = {
     .binary_linear = binary_linear,
     .quantize_signed = quantize_signed,
     .attention_scores = attention_scores,
-    .weighted_sum = float_kernels::weighted_sum<Float4>,
+    .weighted_sum = float_kernels::weighted_sum<Float4, 2>,
     .softmax = float_kernels::softmax<Float4>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,

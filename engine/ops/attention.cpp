@@ -20,12 +20,16 @@ void attention(const KernelTable& kernels, const AttentionParameters& parameters
   std::fill(mass.begin(), mass.end(), 0.0f);
   for (std::size_t head = 0; head < parameters.heads; ++head) {
     const std::size_t column = head * head_size;  // this head's slice of queries, keys, values and context
-    for (std::size_t i = 0; i < tokens; ++i) {
-      kernels.attention_scores(scratch.query.data() + i * d + column, scratch.key.data() + column, d, tokens, head_size,
+    for (std::size_t i = 0; i < tokens; i += kAttentionRows) {
+      const std::size_t rows = std::min(kAttentionRows, tokens - i);
+      kernels.attention_scores(scratch.query.data() + i * d + column, rows, scratch.key.data() + column, d, tokens, head_size,
                                parameters.score_scale, weight);
-      kernels.softmax(weight, tokens);
-      for (std::size_t j = 0; j < mass.size(); ++j) mass[j] = mass[j] + weight[j];
-      kernels.weighted_sum(weight, values + column, stride, tokens, head_size, context.data() + i * d + column);
+      for (std::size_t row = 0; row < rows; ++row) {
+        float* p = weight + row * tokens;
+        kernels.softmax(p, tokens);
+        for (std::size_t j = 0; j < mass.size(); ++j) mass[j] = mass[j] + p[j];
+      }
+      kernels.weighted_sum(weight, rows, values + column, stride, tokens, head_size, context.data() + i * d + column, d);
     }
   }
 }

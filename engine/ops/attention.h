@@ -22,11 +22,14 @@ struct AttentionParameters {
   float score_scale = 1.0f;
 };
 
+// Queries that go through the kernels together.
+constexpr std::size_t kAttentionRows = 2;
+
 // Work memory; what is in it before and after a call does not matter.
 struct AttentionScratch {
   std::span<std::int8_t> query;  // at least tokens * d
   std::span<std::int8_t> key;    // at least tokens * d
-  std::span<float> weight;       // at least tokens: one row of one head's attention matrix
+  std::span<float> weight;       // at least kAttentionRows * tokens: rows of one head's attention matrix
 };
 
 // context = attention(qkv). For each head, with u = 2q - M:

@@ -54,14 +54,15 @@ TEST_CASE("a wrong kernel has another fingerprint") {
          kGood.quantize_signed(x, stride, tokens, columns, inverse_step, bits, out);
          out[tokens * columns - 1] = static_cast<std::int8_t>(-out[tokens * columns - 1]);
        })},
-      {"attention_scores", with(kGood, &KernelTable::attention_scores, +[](const std::int8_t* query, const std::int8_t* keys, std::size_t stride,
-                                                                           std::size_t tokens, std::size_t head_size, float scale, float* scores) {
-         kGood.attention_scores(query, keys, stride, tokens, head_size, scale, scores);
-         scores[tokens - 1] += 1e-3f;
+      {"attention_scores", with(kGood, &KernelTable::attention_scores, +[](const std::int8_t* queries, std::size_t rows, const std::int8_t* keys,
+                                                                           std::size_t stride, std::size_t tokens, std::size_t head_size,
+                                                                           float scale, float* scores) {
+         kGood.attention_scores(queries, rows, keys, stride, tokens, head_size, scale, scores);
+         scores[rows * tokens - 1] += 1e-3f;
        })},
-      {"weighted_sum", with(kGood, &KernelTable::weighted_sum, +[](const float* weight, const float* values, std::size_t stride, std::size_t tokens,
-                                                                   std::size_t columns, float* out) {
-         kGood.weighted_sum(weight, values, stride, tokens, columns, out);
+      {"weighted_sum", with(kGood, &KernelTable::weighted_sum, +[](const float* weight, std::size_t rows, const float* values, std::size_t stride,
+                                                                   std::size_t tokens, std::size_t columns, float* out, std::size_t out_stride) {
+         kGood.weighted_sum(weight, rows, values, stride, tokens, columns, out, out_stride);
          out[0] = next(out[0]);
        })},
       {"softmax", with(kGood, &KernelTable::softmax, +[](float* x, std::size_t n) {

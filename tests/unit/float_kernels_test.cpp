@@ -208,12 +208,13 @@ TEST_CASE("weighted_sum has the reference's bits", "[float]") {
     for (std::size_t tokens : {1u, 2u, 3u, 7u, 33u}) {
       CAPTURE(columns, tokens);
       const std::size_t stride = 3 * columns + 1;
-      Guarded<float> weight(tokens, 1), values((tokens - 1) * stride + columns, 3), unused(columns);
+      const std::size_t rows = 1 + tokens % 3;
+      Guarded<float> weight(rows * tokens, 1), values((tokens - 1) * stride + columns, 3), unused(rows * columns);
       random.fill(weight.span(), 0.0f, 1.0f);
       fill(values.span(), Values::kMixed, random);
       for (auto& x : unused.span()) x = 7.0f;  // what is in `out` before must not count
       check_in_place(unused, tokens % 4, [&](const KernelTable& table, float* p) {
-        table.weighted_sum(weight.data(), values.data(), stride, tokens, columns, p);
+        table.weighted_sum(weight.data(), rows, values.data(), stride, tokens, columns, p, columns);
       });
     }
   }

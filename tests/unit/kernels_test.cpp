@@ -322,22 +322,24 @@ TEST_CASE("attention_scores are exact integers times the scale", "[kernels]") {
       for (bool extreme : {false, true}) {
         CAPTURE(head_size, tokens, extreme);
         const std::size_t stride = head_size + 16, misalignment = tokens % 3;
-        Guarded<std::int8_t> query(head_size, misalignment), keys((tokens - 1) * stride + head_size, misalignment);
+        const std::size_t rows = 1 + tokens % 3;
+        Guarded<std::int8_t> queries((rows - 1) * stride + head_size, misalignment), keys((tokens - 1) * stride + head_size, misalignment);
         const auto value = [&] {
           if (extreme) return random.below(8) == 0 ? -15 : 15;
           return static_cast<int>(random.below(31)) - 15;
         };
-        for (auto& u : query.span()) u = static_cast<std::int8_t>(value());
+        for (auto& u : queries.span()) u = static_cast<std::int8_t>(value());
         for (auto& u : keys.span()) u = static_cast<std::int8_t>(value());
         for (const KernelTable* table : kernel_tables()) {
           CAPTURE(table->name);
-          Guarded<float> scores(tokens, misalignment);
-          table->attention_scores(query.data(), keys.data(), stride, tokens, head_size, 0.0123f, scores.data());
+          Guarded<float> scores(rows * tokens, misalignment);
+          table->attention_scores(queries.data(), rows, keys.data(), stride, tokens, head_size, 0.0123f, scores.data());
           REQUIRE(scores.intact());
-          for (std::size_t j = 0; j < tokens; ++j) {
+          for (std::size_t n = 0; n < rows * tokens; ++n) {
+            const std::size_t i = n / tokens, j = n % tokens;
             int sum = 0;
-            for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * keys[j * stride + k];
-            REQUIRE(scores[j] == static_cast<float>(sum) * 0.0123f);
+            for (std::size_t k = 0; k < head_size; ++k) sum += queries[i * stride + k] * keys[j * stride + k];
+            REQUIRE(scores[n] == static_cast<float>(sum) * 0.0123f);
           }
         }
       }

@@ -110,7 +110,7 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
         for (const KernelTable* table : kernel_tables()) {
           CAPTURE(table->name);
           Guarded<std::int8_t> query_scratch(tokens * d, 1), key_scratch(tokens * d, 1);
-          Guarded<float> weight(tokens, 1), context(tokens * d, 1), mass(tokens, 1);
+          Guarded<float> weight(kAttentionRows * tokens, 1), context(tokens * d, 1), mass(tokens, 1);
           for (const bool with_mass : {false, true}) {
             attention(*table, parameters, qkv, tokens, {query_scratch.span(), key_scratch.span(), weight.span()}, context.span(),
                       with_mass ? mass.span() : std::span<float>());
