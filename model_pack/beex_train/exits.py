@@ -53,6 +53,15 @@ def fit_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> li
     return [float(grid[np.argmin([cross_entropy(z / t, targets, multi) for t in grid])]) for z in logits]
 
 
+def calibrated_losses(logits: np.ndarray, targets: np.ndarray, multi: bool) -> np.ndarray:
+    """Cross-entropy of every row at every exit, (exits, rows), at the exit's best temperature: packs are calibrated, so being too sure is
+    no fault of an exit."""
+    z = logits / np.array(fit_temperatures(logits, targets, multi))[:, None, None]
+    if multi:
+        return (np.logaddexp(0, z) - targets * z).sum(-1)
+    return -(targets * log_softmax(z)).sum(-1)
+
+
 def fit_class_temperatures(z: np.ndarray, targets: np.ndarray, shared: float, multi: bool) -> np.ndarray:
     """A temperature per class, (classes,), for the logits (rows, classes) of one exit: of least cross-entropy, with a penalty that pulls
     their logarithms to the shared one's as a normal prior of deviation CLASS_SPREAD does, so that rare classes keep it."""

@@ -313,10 +313,7 @@ def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> 
 def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool) -> int:
     """The fewest blocks whose last exit is as good as the best on held-out rows, give or take a quarter of a standard error of the loss
     difference; one at least."""
-    if multi:
-        losses = (np.logaddexp(0, logits) - targets * logits).sum(-1)
-    else:
-        losses = -(targets * exits.log_softmax(logits)).sum(-1)
+    losses = exits.calibrated_losses(logits, targets, multi)
     best = 1 + int(losses[1:].mean(-1).argmin())
     for blocks in range(1, best):
         difference = losses[blocks] - losses[best]

@@ -16,6 +16,7 @@ from .data import DataError
 from .contrast import Contrast, exit_contrast
 from .devices import add_up_gradients, matrix_precision, rank_and_world
 from .elimination import measure_profile, token_counts
+from .exits import calibrated_losses
 from .inputs import Inputs
 from .model import Classifier, parameter_groups, soft_routing_loss
 from .passes import all_logits
@@ -86,9 +87,9 @@ def dev_accuracy(model: Classifier, dev: Rows) -> str:
 
 
 def loss_on(model: Classifier, rows: Rows, last_exit_only: bool) -> float:
-    """Mean cross-entropy over the exits after the blocks, or of the last, with what gates there are."""
-    logits = torch.from_numpy(all_logits(model, rows.inputs, SKIP_ABOVE))
-    return soft_routing_loss(logits[-1:] if last_exit_only else logits[1:], torch.from_numpy(rows.targets), multi=model.config.task == "multi").item()
+    """Mean calibrated cross-entropy over the exits after the blocks, or of the last, with what gates there are."""
+    losses = calibrated_losses(all_logits(model, rows.inputs, SKIP_ABOVE), rows.targets, model.config.task == "multi")
+    return float(losses[-1 if last_exit_only else 1 :].mean())
 
 
 def budget_loss(gates: list[torch.Tensor], budget: float) -> torch.Tensor:
