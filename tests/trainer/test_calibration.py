@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from beex_train.exits import Exits, choose_temperatures, claimed_error, cross_entropy, fit_class_temperatures, fit_temperatures, probabilities
+from beex_train.fit import useful_blocks
 
 
 def drawn(scale, rows: int, multi: bool = False, seed: int = 3):
@@ -55,3 +56,13 @@ def test_exits_know_their_calibration_error():
 def test_a_wrong_answer_costs_one_more_than_its_cross_entropy():
     exits = Exits(np.log([[[0.8, 0.2], [0.8, 0.2]]]), [1.0], np.eye(2)[[0, 1]], None)
     assert exits.losses(exits.probabilities[0]) == pytest.approx([-np.log(0.8), 1 - np.log(0.2)])
+
+
+def test_a_block_that_is_better_and_too_sure_is_kept():
+    random = np.random.default_rng(3)
+    truth = random.integers(0, 2, 400)
+    targets = np.eye(2)[truth]
+    right = lambda share: np.where(random.random(400) < share, truth, 1 - truth)
+    first, second = np.eye(2)[right(0.8)] * 1.4, np.eye(2)[right(0.9)] * 12.0
+    assert useful_blocks(np.stack([first, first, second]), targets, False) == 2
+    assert useful_blocks(np.stack([first, second, first]), targets, False) == 1
