@@ -28,7 +28,7 @@ def neighbours(texts: Sequence[str], known: Mapping[str, int], vectors: Tensor) 
     found = {}
     for start in range(0, len(words), 1024):
         chunk = words[start : start + 1024]
-        nearest = (unit[start : start + 1024] @ unit.T).topk(min(NEIGHBOURS + 1, len(words))).indices
+        nearest = (unit[start : start + len(chunk)] @ unit.T).topk(min(NEIGHBOURS + 1, len(words))).indices
         for word, row in zip(chunk, nearest.tolist()):
             found[word] = [words[i] for i in row if words[i] != word]
     return found

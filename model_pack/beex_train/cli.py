@@ -257,7 +257,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--recipe", help="TOML file with settings")
     command.add_argument("--soft-labels", help="output of `teach`: more texts with a teacher's probabilities")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
-    command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label and the pack to learn from")
+    command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label (kept beside the pack, in .soft.tsv) and the pack to learn from")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, for --unlabelled and --augment")
     command.add_argument("--report", help="also write the report as JSON")
     command.add_argument("--compile", action="store_true", help="compile the network (slow start, faster steps; for long runs)")

@@ -40,11 +40,16 @@ def entropy(p: np.ndarray, multi: bool) -> np.ndarray:
     return np.maximum(0.0, plogp(p).sum(-1) / math.log(p.shape[-1]))
 
 
+def row_losses(z: np.ndarray, targets: np.ndarray, multi: bool) -> np.ndarray:
+    """Cross-entropy of every row, (…, rows), from logits (…, rows, classes); in a multi-label task the sum over the labels."""
+    if multi:
+        return (np.logaddexp(0, z) - targets * z).sum(-1)
+    return -(targets * log_softmax(z)).sum(-1)
+
+
 def cross_entropy(z: np.ndarray, targets: np.ndarray, multi: bool) -> float:
     """Mean over the rows, from logits (rows, classes); over the labels too in a multi-label task."""
-    if multi:
-        return float((np.logaddexp(0, z) - targets * z).mean())
-    return float(-(targets * log_softmax(z)).sum(-1).mean())
+    return float(row_losses(z, targets, multi).mean()) / (z.shape[-1] if multi else 1)
 
 
 def fit_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> list[float]:
@@ -56,10 +61,7 @@ def fit_temperatures(logits: np.ndarray, targets: np.ndarray, multi: bool) -> li
 def calibrated_losses(logits: np.ndarray, targets: np.ndarray, multi: bool) -> np.ndarray:
     """Cross-entropy of every row at every exit, (exits, rows), at the exit's best temperature: packs are calibrated, so being too sure is
     no fault of an exit."""
-    z = logits / np.array(fit_temperatures(logits, targets, multi))[:, None, None]
-    if multi:
-        return (np.logaddexp(0, z) - targets * z).sum(-1)
-    return -(targets * log_softmax(z)).sum(-1)
+    return row_losses(logits / np.array(fit_temperatures(logits, targets, multi))[:, None, None], targets, multi)
 
 
 def fit_class_temperatures(z: np.ndarray, targets: np.ndarray, shared: float, multi: bool) -> np.ndarray:

@@ -108,7 +108,7 @@ def test_several_labels_a_row(tmp_path, rows, capsys):
 
 def test_two_processes_train_as_one(train_file, dev_file, tmp_path):
     """torchrun with two processes: each takes half of every batch, so that loss and outcome are those of one process."""
-    accuracies, losses = [], []
+    accuracies, losses, biases = [], [], []
     for processes in (1, 2):
         report = tmp_path / f"{processes}.json"
         command = ["fit", str(train_file), "--dev", str(dev_file), "--out", str(tmp_path / f"{processes}.beex"), "--report", str(report),
@@ -119,6 +119,9 @@ def test_two_processes_train_as_one(train_file, dev_file, tmp_path):
         assert ran.returncode == 0, ran.stderr
         losses.append(float(re.findall(r"loss ([\d.]+)", ran.stderr)[-1]))
         accuracies.append(json.loads(report.read_text())["dev"]["accuracy"])
+        biases.append(PackFile.open(tmp_path / f"{processes}.beex").floats("exit1.bias", 2))
+    # Halves that were not added up would agree in loss and accuracy, and come to other weights: to biases a third smaller here.
+    assert biases[1] == pytest.approx(biases[0], rel=0.1)
     assert losses[1] == pytest.approx(losses[0], rel=0.2)  # the first process shows the loss of its half
     assert accuracies[1] == pytest.approx(accuracies[0], abs=0.06)
 
