@@ -53,7 +53,7 @@ const measure = {
   // The sentiment pack on sentences, beside the floor below it and the encoders above.
   async sentences(browser) {
     const { times, ...rest } = await browser.sentences({ pack, texts, shapes: ['tiny', 'mini'], rounds: quick ? 9 : 31, chunk: quick ? 10 : 28 });
-    const { memory, accuracy } = rest;
+    const { accuracy } = rest;
     // The peer of the same worth: the most accurate shape that is published as no better than the pack with exits.
     const peer = Object.entries(PUBLISHED).filter(([, published]) => published <= accuracy.beex_exits).sort(([, a], [, b]) => b - a)[0]?.[0];
     const against = (name) => ratio(times[name], times.beex_exits);
@@ -61,7 +61,7 @@ const measure = {
     return {
       sentiment_vs_ort_int8: vs[peer]?.median, sentiment_peer: peer,
       sst2_exits_vs_bert_tiny_int8: vs.bert_tiny_int8.median, sst2_exits_vs_bert_mini_int8: vs.bert_mini_int8.median,
-      sst2_exits_us: 1000 * mean(times.beex_exits), memory_mb: memory.total / 1e6,
+      sst2_exits_us: 1000 * mean(times.beex_exits),
       sentences: { source, count: texts.length, ...rest, us: Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, spread(ms.map((each) => 1000 * each))])), times_exits: vs },
     };
   },
@@ -76,7 +76,7 @@ const measure = {
     return { long_vs_linear: long[512].times_linear.median, long };
   },
 
-  // Navigation to first answer.
+  // Navigation to first answer, and the memory it takes.
   async start(browser) {
     const runs = async (load, which, times) => {
       const loads = [];
@@ -93,7 +93,7 @@ const measure = {
     const { localhost_s: { beex, ort }, fast_4g_s: { beex: far } } = start;
     return {
       cold_localhost_s: beex.cold.median, warm_localhost_s: beex.warm.median, cold_fast_4g_s: far.cold.median, warm_fast_4g_s: far.warm.median,
-      least_fast_4g_s: far.least,
+      least_fast_4g_s: far.least, memory_mb: (await browser.memory('beex')) / 1e6, ort_memory_mb: (await browser.memory('ort')) / 1e6,
       cold_localhost_vs_ort: ort.cold.median / beex.cold.median, start,
     };
   },

@@ -81,8 +81,21 @@ export async function openBench() {
     return ms;
   }
 
+  // Bytes of all WebAssembly memories of a page after its first answer, whoever made them.
+  async function memory(which) {
+    const context = await browser.newContext();
+    const page = await context.newPage();
+    await page.addInitScript(watchMemories);
+    await page.goto(`${url}start/${which}/`);
+    await page.waitForFunction(() => globalThis.first, undefined, { timeout: 60_000 });
+    const bytes = await page.evaluate(() => [...globalThis.memories].reduce((sum, { buffer }) => sum + buffer.byteLength, 0));
+    await context.close();
+    return bytes;
+  }
+
   return {
     version: browser.version(),
+    memory,
     encoders: (options) => inPage('encoders', options),
     sentences: (options) => inPage('sentences', options),
     long: (options) => inPage('long', options),
@@ -97,6 +110,25 @@ export async function openBench() {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+// Runs in the page before its scripts: collects the memories that they make or that their modules export.
+function watchMemories() {
+  const { Memory, instantiate, instantiateStreaming } = WebAssembly;
+  const memories = (globalThis.memories = new Set());
+  WebAssembly.Memory = class extends Memory {
+    constructor(...args) {
+      super(...args);
+      memories.add(this);
+    }
+  };
+  const watched = (original) => async (...args) => {
+    const result = await original.apply(WebAssembly, args);
+    for (const value of Object.values((result.instance ?? result).exports)) if (value instanceof Memory) memories.add(value);
+    return result;
+  };
+  WebAssembly.instantiate = watched(instantiate);
+  WebAssembly.instantiateStreaming = watched(instantiateStreaming);
 }
 
 // A folder for each, with what a bundler would emit.

@@ -133,7 +133,7 @@ export async function sentences({ pack, texts, shapes, rounds, chunk }) {
   return {
     times, tokens: mean((each) => each.tokens), bert_tokens: words.reduce((sum, n) => sum + n) / texts.length,
     accuracy: { beex_exits: accuracy_with_exits, beex_all: exits.at(-1), beex_linear: exits[0] }, // of the dev rows, as the pack says
-    blocks: mean((each) => each.exit.block), of: classifier.info.blocks, memory: classifier.memory(),
+    blocks: mean((each) => each.exit.block), of: classifier.info.blocks,
   };
 }
 

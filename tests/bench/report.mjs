@@ -14,6 +14,8 @@ const among = ({ median, low, high }, unit) => `${digits(median)} ${unit} (${dig
 const seconds = (value) => (value < 0.9995 ? `${(1000 * value).toFixed(0)} ms` : `${value.toFixed(2)} s`);
 const kB = (bytes) => `${Math.round(bytes / 1000).toLocaleString('en')} kB`;
 
+const MB = (megabytes) => `${megabytes.toFixed(1)} MB`;
+
 /** For the terminal. */
 export function table(result) {
   return sections(result).map(({ title, rows }) => [title, ...rows.map((row) => `  ${row[0].padEnd(52)} ${row.slice(1).join('   ')}`)].join('\n')).join('\n\n');
@@ -21,7 +23,7 @@ export function table(result) {
 
 // [{ title, rows: [[what, value, …]] }] of the parts that were measured.
 function sections(result) {
-  const { machine, encoders, sentences, long, start, limits, kernels, yardstick, products, engine, besides_products, bytes, instructions } = result;
+  const { machine, encoders, sentences, long, start, limits, kernels, yardstick, products, engine, besides_products, bytes, instructions, memory_mb, ort_memory_mb } = result;
   const found = [{ title: where(machine), rows: [] }];
   for (const [shape, lengths] of Object.entries(encoders ?? {})) {
     for (const [length, { ms, times_beex }] of Object.entries(lengths)) {
@@ -36,7 +38,6 @@ function sections(result) {
       title: `A sentence (${sentences.count} of ${sentences.source}; ${digits(sentences.tokens)} word pieces, ${digits(sentences.blocks)} of ${sentences.of} blocks): times as long as beex with exits`,
       rows: Object.entries(SENTENCE).map(([name, what]) => [what, `${digits(sentences.us[name].median)} µs`, ...(sentences.times_exits[name] ? [times(sentences.times_exits[name])] : [])]),
     });
-    found.push({ title: 'Memory', rows: [['WebAssembly memory with the sentiment pack', `${(sentences.memory.total / 1e6).toFixed(1)} MB`]] });
   }
   if (long) found.push({ title: 'Long texts, all blocks: times as long a token as one window', rows: Object.values(long).map(({ tokens, ms, times_linear }) => [`${tokens} word pieces`, times(times_linear), `${digits(ms.median)} ms`]) });
   if (start) {
@@ -46,6 +47,7 @@ function sections(result) {
         `${seconds(found[cache].median)} (${seconds(found[cache].low)} … ${seconds(found[cache].high)})`,
         ...(found.least && cache === 'cold' ? [`the line alone ${seconds(found.least)}`] : [])])));
     found.push({ title: 'Navigation to first answer', rows });
+    found.push({ title: 'WebAssembly memory after it', rows: [['beex, sentiment', MB(memory_mb)], ['onnxruntime-web, BERT-tiny int8', MB(ort_memory_mb)]] });
   }
   if (kernels) {
     found.push({
@@ -80,7 +82,7 @@ const where = ({ cpu, system, chromium, node, onnxruntime_web, date, command }) 
 
 /** The README's section: a full run's figures, or an Error that says what is missing. */
 export function readme(result) {
-  const { machine, encoders, sentences, long, start, limits, kernels, engine, bytes, instructions, memory_mb } = result;
+  const { machine, encoders, sentences, long, start, limits, kernels, engine, bytes, instructions, memory_mb, ort_memory_mb } = result;
   for (const part of ['encoders', 'sentences', 'long', 'start', 'kernels', 'engine', 'bytes', 'instructions']) {
     if (!result[part]) throw new Error(`The README shows a full run; ${part} was not measured.`);
   }
@@ -101,7 +103,7 @@ export function readme(result) {
     line('navigation to first answer, localhost', startCell(start.localhost_s)),
     line('the same on emulated fast 4G', startCell(start.fast_4g_s)),
     line('over the wire, gzip', `${kB(bytes.beex.js + bytes.beex.wasm)} and the pack, ${kB(bytes.beex.pack)}; onnxruntime-web ${kB(bytes.ort.js + bytes.ort.wasm)} and BERT-tiny int8, ${kB(bytes.ort.bert_tiny_int8)}`),
-    line('WebAssembly memory with the sentiment pack', `${memory_mb.toFixed(1)} MB`),
+    line('WebAssembly memory after the first answer', `${MB(memory_mb)}; onnxruntime-web with BERT-tiny int8 ${MB(ort_memory_mb)}`),
     line('512 word pieces, a token against one of a single window', times(long[512].times_linear)),
     line('without SIMD', `${at('mini', 'beex_scalar')} as long (BERT-mini shape)`),
     line('binary products, 1 / 2 / 4-bit activations', `${[1, 2, 4].map((bits) => digits(kernels.simd128[bits].median)).join(' / ')} GOP/s; float32 with SIMD ${digits(kernels.float[1].median)}; this machine's registers allow ${digits(limits.popcount_gops)} by population count and ${digits(limits.float_gops)} in float32`),
