@@ -5,10 +5,12 @@ Numbers come from those files and from nowhere else; what has not been measured 
 
 from __future__ import annotations
 
+import json
 import textwrap
 from pathlib import Path
 from typing import Any
 
+from . import ablations
 from .bias import table as bias_table
 from .pareto import picture
 from .results import DASH, VARIANTS, Report, Result, accuracy, dev, load, over_seeds, percent, table
@@ -25,8 +27,10 @@ PAPER_SETS = {
 
 
 def publish(folder: Path) -> str:
-    """Write the cards and the picture into `folder` (model_pack); the README's two tables."""
+    """Write the cards, the ablations and the picture into `folder` (model_pack); the README's two tables."""
     write_cards(folder)
+    if (runs := folder / "reports" / "ablations.json").exists():
+        (folder / "cards" / "ablations.md").write_text(ablation_page(json.loads(runs.read_text(encoding="utf-8"))), encoding="utf-8")
     (folder / "pareto.svg").write_text(picture(folder), encoding="utf-8")
     return f"{pack_table(folder)}\n\n{paper_table(folder)}"
 
@@ -41,6 +45,17 @@ def write_cards(folder: Path) -> list[Path]:
             path.write_text(card(result), encoding="utf-8")
             written.append(path)
     return written
+
+
+def ablation_page(runs: dict[str, Any]) -> str:
+    """What `beex-train ablate` found, with how to read it."""
+    return (
+        f"{HEAD}\n\n# What each part of the method is worth\n\n"
+        "`scripts/beex-train ablate FOLDER… --out model_pack/reports/ablations.json` trains the same rows with one thing changed. Accuracy on dev rows and macro-F1 in\n"
+        "percent, mean ± standard deviation over the seeds; work is a share of the dense cost ([FORMAT.md](../FORMAT.md), \"Cost\"), gates, exits and look-ups counted.\n"
+        "Exits are the network's own rule, chosen on held-out training rows. These are short runs on few rows, to compare with each other and with nothing else.\n\n"
+        f"{ablations.text(runs)}\n"
+    )
 
 
 def pack_table(folder: Path) -> str:

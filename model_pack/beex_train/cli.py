@@ -15,7 +15,7 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import adaptive, bias, compare, report
+from . import ablations, adaptive, bias, compare, report
 from .baseline import fasttext_baseline, linear_baseline, majority_baseline
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base, save_base
@@ -227,6 +227,11 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(compare.text(compare.compare_all(folders, arguments.rows, arguments.per_label, settings, Path(arguments.out), arguments.compile)))
 
 
+def _ablate(arguments: argparse.Namespace) -> None:
+    folders, settings = [Path(folder) for folder in arguments.tasks], _settings(arguments)
+    print(ablations.text(ablations.ablate(folders, arguments.variants, arguments.seeds, arguments.rows, settings, Path(arguments.out), arguments.compile)))
+
+
 def _golden(arguments: argparse.Namespace) -> None:
     write_all(Path(arguments.folder), Path(arguments.packs))
 
@@ -332,6 +337,17 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--compile", action="store_true", help="compile the network")
     _add_settings(command)
     command.set_defaults(run=_compare)
+
+    command = commands.add_parser("ablate", parents=[common], help="fit with one thing of the method changed, over several seeds")
+    command.add_argument("tasks", nargs="*", help="folders with train.tsv and dev.tsv (or .tsv.xz); none: print what OUT holds")
+    command.add_argument("--variants", nargs="+", default=list(ablations.VARIANTS), metavar="NAME", help="; ".join(ablations.VARIANTS))
+    command.add_argument("--seeds", type=int, default=3)
+    command.add_argument("--rows", type=int, default=5000, help="most training rows, drawn at random")
+    command.add_argument("--out", required=True, help="JSON with the results; what is in it is not run again")
+    command.add_argument("--recipe", help="TOML file with settings")
+    command.add_argument("--compile", action="store_true", help="compile the network")
+    _add_settings(command)
+    command.set_defaults(run=_ablate)
 
     command = commands.add_parser("cards", parents=[common], help="write model cards and the picture; print the tables of packs and of the papers' data sets")
     command.add_argument("folder", nargs="?", default="model_pack")

@@ -6,6 +6,7 @@ Reports are files in `reports/`, written by scripts/make-pack:
     NAME.VARIANT[.seedK].json    a run that differs from the recipe: see VARIANTS
     NAME.bias.json               the bias probe of the pack (bias.py)
     baselines.json               majority answer, linear model and fastText, by data set
+    ablations.json               runs of `beex-train ablate`, by data set and variant
 
 NAME is a pack's, or a data set's that has no pack. What has no file is None here and a dash in print.
 """
@@ -36,6 +37,7 @@ DATA_SETS = {
     "duplicates": "qqp_partial",
 }  # fmt: skip
 REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
+OTHERS = {"baselines.json", "ablations.json"}  # in `reports`, of no single pack
 DASH = "–"
 
 Report = dict[str, Any]
@@ -77,7 +79,7 @@ def load(folder: Path) -> dict[str, Result]:
         command = "\n".join(line.removeprefix("#   ") for line in text.splitlines() if line.startswith("#   "))
         results[path.stem] = Result(path.stem, tomllib.loads(text), command)
     for path in sorted((folder / "reports").glob("*.json")):
-        if path.name == "baselines.json":
+        if path.name in OTHERS:
             continue
         name = path.name.split(".")[0]
         result = results.setdefault(name, Result(name))
