@@ -56,6 +56,7 @@ class Settings:
     learning_rate: float = 0.0
     token_dropout: float = 0.05
     dropout: float = 0.1
+    prior_dropout: float = 0.5  # share of the rows of a step that learn without what the linear model says
     hard_weight: float = 0.5  # of the given label where a row has a soft label too
     hold_out: int = 0  # rows for calibration, thresholds and exit rule, of a small table a quarter at most; 0: a tenth, 100 to 1,000
     most_work: float = 0.5  # share of the blocks that texts run on average under the pack's exit rule
@@ -216,7 +217,7 @@ def plan_of(prepared: Prepared) -> Plan:
         learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
-        **{key: getattr(settings, key) for key in ("windows", "elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},
+        **{key: getattr(settings, key) for key in ("prior_dropout", "windows", "elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},
     )
 
 

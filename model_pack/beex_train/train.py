@@ -40,6 +40,7 @@ class Plan:
     learning_rate: float
     token_dropout: float
     seed: int
+    prior_dropout: float = 0.0  # share of the rows of a step that learn without what the linear model says
     windows: int = 1  # of a long text that learn together in a round, drawn at random
     elimination: float = 0.0  # share of the rows that learn with fewer tokens, in later steps
     skip_budget: float = 0.0  # share of the blocks that skip gates let run; 0 without gates
@@ -173,20 +174,23 @@ def train(
         model.train()
         optimizer.zero_grad()
         rows_of_group = list(dict.fromkeys(inputs.row[i] for i in group))
-        rows_of_part = set(rows_of_group[rank::world])
+        rows_of_part = {row: place for place, row in enumerate(sorted(rows_of_group[rank::world]))}
         if part := [i for i in group if inputs.row[i] in rows_of_part]:  # a small last group may leave nothing for the last processes
             ids, mask, segments = inputs.tensors(part, paired, device)
             if plan.token_dropout:
                 drop = (torch.rand(ids.shape, device=device) < plan.token_dropout) & ~torch.isin(ids, kept)
                 ids = ids.masked_fill(drop, unknown_id)
             prior = None if linear is None else linear[part]
+            if prior is not None and plan.prior_dropout:
+                heard = torch.rand(len(rows_of_part), 1, device=device) >= plan.prior_dropout
+                prior = prior * heard[[rows_of_part[inputs.row[i]] for i in part]]
             fewer = _kept_tokens(model, plan.elimination, step / total, mask) if eliminates else None
             skip = None if not plan.skip_budget or step < GATES_FROM * total else SOFT if step < HARD_FROM * total else SKIP_ABOVE
             with matrix_precision(device):
                 states, gates = walk(ids, mask, segments, fewer, skip)
             mean = torch.from_numpy(inputs.window_mean(part).toarray()).to(device, torch.float32)
             logits = mean @ model.read_exits(states, mask, segments, prior)
-            loss = soft_routing_loss(logits, targets[sorted(rows_of_part)], weights, multi)
+            loss = soft_routing_loss(logits, targets[list(rows_of_part)], weights, multi)
             if gates:
                 tightened = min(1.0, (step / total - GATES_FROM) / (HARD_FROM - GATES_FROM))
                 loss = loss + BUDGET_WEIGHT * budget_loss(gates, 1 - (1 - plan.skip_budget) * tightened)

@@ -5,8 +5,9 @@ import torch
 
 from beex_train.inputs import Inputs
 from beex_train.linear import fit_linear, table_buckets
-from beex_train.model import ModelConfig, NgramRows
+from beex_train.model import Classifier, ModelConfig, NgramRows
 from beex_train.ngrams import buckets
+from beex_train.train import Plan, Rows, train
 
 
 def problem(classes: int, rows: int, seed: int = 2):
@@ -62,6 +63,27 @@ def test_a_long_text_is_fitted_as_a_whole():
     same = fit_linear(Inputs([each for each in ids for _ in range(2)], row=inputs.row), targets, config(2), seed=1)
     once = fit_linear(single(ids), targets, config(2), seed=1)
     assert np.allclose(same.rows, once.rows, atol=1e-4) and np.allclose(same.out_of_fold[::2], once.out_of_fold, atol=1e-3)
+
+
+def test_prior_dropout_is_the_share_of_rows_that_learn_without_the_linear_model(tmp_path):
+    ids, labels, _ = problem(2, 80)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    # Two windows a text: both hear the linear model, or neither does.
+    inputs = Inputs([each for each in ids for _ in range(2)], row=[k // 2 for k in range(160)])
+    said = np.repeat(4 * targets - 2, 2, 0).astype(np.float32)
+
+    def trained(name: str, linear: np.ndarray, share: float) -> torch.Tensor:
+        torch.manual_seed(1)
+        model = Classifier(ModelConfig(vocabulary_size=100, hidden_size=64, heads=2, slfn_size=64, blocks=1, dropout=0.0))
+        plan = Plan(rounds=1.0, batch_tokens=220, learning_rate=1e-3, token_dropout=0.0, seed=1, prior_dropout=share, windows=2)
+        nothing = Rows(inputs, np.zeros((0, 2), np.float32))
+        train(model, plan, (0, 1), 2, Rows(inputs, targets, linear), nothing, None, tmp_path / name)
+        return model.exits[1].weight.detach()
+
+    never, always = trained("never", 0 * said, 0.0), trained("always", said, 0.0)
+    assert torch.equal(trained("dropped", said, 1.0), never) and not torch.equal(never, always)
+    half = trained("half", said, 0.5)
+    assert not torch.equal(half, never) and not torch.equal(half, always)
 
 
 def test_table_fits_its_bytes():
