@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gradients blind to weights' size": {"magnitude_aware": False},
     "last exit's loss only": {"last_exit_only": True},
     "cross-layer contrast": {"contrast": 0.05},
+    "beside the linear model always": {"prior_dropout": 0.0},
     "without the linear model": {"ngrams": False},
     "1-bit activations": {"activation_bits": 1},
     "float twin": {"float_twin": True},
