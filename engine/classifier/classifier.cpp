@@ -70,6 +70,7 @@ struct Classifier::State {
   void measure_pace();
   bool in_time(std::size_t id_count, const Policy& policy, const Result& result) const;
   void run_window(std::size_t id_count, std::size_t first_length, double share, const Policy& policy, Result& result);
+  void read_ahead(std::string_view text);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
   void classify(std::string_view text, const Policy& policy, Result& result);
@@ -104,6 +105,7 @@ Error Classifier::State::allocate() {
 Error Classifier::State::start(const Policy& policy) {
   dense = 0.0;
   pooled_tokens = 0;
+  network.forget_text();
   if (!(policy.budget > 0.0)) return {};
   if (clock.now == nullptr) return make_error(Status::kWrongInput, "a time budget needs a clock, and nobody has set one");
   if (!pace_measured) measure_pace();
@@ -162,6 +164,27 @@ void Classifier::State::run_window(std::size_t id_count, std::size_t first_lengt
   ++result.windows;
 }
 
+// The n-grams of a text that is longer than a window, all of it (FORMAT.md, "Windows").
+void Classifier::State::read_ahead(std::string_view text) {
+  constexpr std::size_t kBefore = kMaxNgramLength - 1;  // ids of the part before with which a run may begin
+  std::array<Token, 64> part;
+  std::array<std::uint32_t, kBefore + part.size() + 1> run;
+  TokenStream stream(tokenizer, text);
+  std::size_t count = 0, from = 0;
+  run[count++] = pack.config.cls_id;
+  for (bool more = true; more;) {
+    stage(Stage::kTokenize);
+    const std::size_t fresh = stream.read(part);
+    for (std::size_t i = 0; i < fresh; ++i) run[count++] = part[i].id;
+    more = fresh == part.size();
+    if (!more) run[count++] = pack.config.sep_id;
+    network.read_ahead(std::span(run).first(count), from);
+    from = std::min(count, kBefore);
+    std::copy_n(run.begin() + static_cast<std::ptrdiff_t>(count - from), from, run.begin());
+    count = from;
+  }
+}
+
 // Windows of max_tokens - 2 tokens that overlap by a quarter (FORMAT.md, "Windows"), read as a stream: the overlap is moved to the
 // front of the buffer and the text goes on behind it. Calls `window` with the number of `ids` for each, until it says that it is enough,
 // and returns the number of tokens that were read.
@@ -196,6 +219,7 @@ void Classifier::State::classify(std::string_view text, const Policy& policy, Re
       return false;
     }
     const bool full = id_count == ids.size();  // so others may follow
+    if (full && result.windows == 0 && pack.config.text_ngrams) read_ahead(text);
     if (trace.window != nullptr) trace.window(trace.context, {result.windows, tokens.first(count), {}});
     run_window(id_count, 0, full ? tokens[count - 1].end / static_cast<double>(text.size()) : 1.0, policy, result);
     return true;

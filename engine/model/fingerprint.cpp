@@ -89,6 +89,7 @@ class SelfTest {
     config.ngram_buckets = kVocabulary;
     config.ngram_longest = 3;
     config.ngram_bits = 2u << form;
+    config.text_ngrams = form == 2;
     config.exit_bits = form == 0 ? 0 : 8;
     config.skip_width = 3;
     pack_.embedding = rows(kVocabulary, 1u << form);

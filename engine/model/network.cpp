@@ -115,7 +115,8 @@ std::size_t Network::place_work(std::uint8_t* base) {
   use_.dropped = carver.take<float>(config.pooled_size());
   use_.pooled = carver.take<float>(config.pooled_size());
   use_.skip_hidden = carver.take<float>(config.skip_width);
-  use_.ngram_sum = carver.take<std::int32_t>(ngrams_.columns);
+  use_.ngram_sums.sum = carver.take<std::int32_t>(ngrams_.columns);
+  use_.ngram_sums.seen = carver.take<std::uint8_t>(config.text_ngrams ? config.ngram_buckets / 8 : 0);
   use_.ngrams = carver.take<float>(ngrams_.columns);
   use_.first_logits = carver.take<float>(classes);
   use_.scratch = carver.take<float>(classes);
@@ -330,10 +331,21 @@ void Network::pool(std::uint32_t exit) {
   tap_("pooled", exit, use_.pooled);
 }
 
+void Network::read_ahead(std::span<const std::uint32_t> ids, std::size_t from) {
+  stage_(Stage::kNgrams);
+  if (from == 0) use_.ngram_sums.clear();
+  beex::add_ngrams(ngrams_, ids, from, use_.ngram_sums);
+  text_read_ = true;
+}
+
 // The first class of a single-label pack has no column.
 void Network::add_ngrams(std::span<float> logits) {
   stage_(Stage::kNgrams);
-  ngrams(ngrams_, ids_, use_.ngram_sum, use_.ngrams);
+  if (!text_read_) {
+    use_.ngram_sums.clear();
+    beex::add_ngrams(ngrams_, ids_, 0, use_.ngram_sums);
+  }
+  read_ngrams(ngrams_, use_.ngram_sums, use_.ngrams);
   tap_("ngrams", 0, use_.ngrams);
   stage_(Stage::kExit);
   const std::span<float> added = logits.last(use_.ngrams.size());

@@ -49,6 +49,10 @@ class Network {
   // Starts an input: `ids` with [CLS] and [SEP], at most max_tokens of them, which must stay until exit 0 is read. In a pack for
   // pairs the first `first_length` of them are the first text, the others the second one; neither is empty.
   void embed(std::span<const std::uint32_t> ids, std::size_t first_length);
+  // Reads a text of several windows ahead of them, part after part: all its windows have what its n-grams say, instead of their own, until
+  // `forget_text`. `ids` before `from` were in the part before; a `from` of 0 begins a text. The pack has n-grams of the whole text.
+  void read_ahead(std::span<const std::uint32_t> ids, std::size_t from);
+  void forget_text() { text_read_ = false; }
   // What the gate before a block says, in (0, 1): the larger, the less the block is needed. The pack has skip gates.
   float read_skip_gate(std::uint32_t block);
   // Blocks run in order, each once per input or, when it is skipped, not at all. With `gamma` above 0 and a profile in the pack, tokens
@@ -91,7 +95,7 @@ class Network {
     std::span<float> dropped;                   // (inputs, hidden), sums of the tokens that were eliminated
     std::span<float> pooled;                    // (pooled size)
     std::span<float> skip_hidden;               // (skip width)
-    std::span<std::int32_t> ngram_sum;          // (n-gram column)
+    NgramSums ngram_sums;                       // of the input, or of the whole text
     std::span<float> ngrams;                    // (n-gram column)
     std::span<float> first_logits, scratch;     // (class)
     std::array<std::span<float>, 2> logits;     // (class), of this exit and the one before, by turns
@@ -120,6 +124,7 @@ class Network {
   std::size_t first_length_ = 0;        // of them, those of the first text; all of a single one
   std::size_t tokens_ = 0;              // that are left
   std::uint32_t exits_read_ = 0;        // of this input
+  bool text_read_ = false;              // use_.ngram_sums are those of a whole text
   bool pooled_ = false;                 // use_.pooled is of the state as it is now
   StageObserver stage_;
   Tap tap_;

@@ -30,20 +30,34 @@ std::uint32_t ngram_bucket(std::span<const std::uint32_t> run, std::uint32_t buc
   return h & (buckets - 1);
 }
 
-void ngrams(const NgramParameters& parameters, std::span<const std::uint32_t> ids, std::span<std::int32_t> sum, std::span<float> out) {
-  const std::size_t row_bytes = parameters.row_bytes();
+void NgramSums::clear() {
   std::fill(sum.begin(), sum.end(), 0);
-  std::int32_t runs = 0;
+  std::fill(seen.begin(), seen.end(), std::uint8_t{0});
+  rows = 0;
+}
+
+void add_ngrams(const NgramParameters& parameters, std::span<const std::uint32_t> ids, std::size_t from, NgramSums& sums) {
+  const std::size_t row_bytes = parameters.row_bytes();
   for (std::size_t n = 1; n <= parameters.longest; ++n) {
-    for (std::size_t start = 0; start + n <= ids.size(); ++start, ++runs) {
-      const std::size_t bucket = ngram_bucket(ids.subspan(start, n), parameters.buckets);
-      add_row(parameters.rows + bucket * row_bytes, parameters.bits, sum);
+    for (std::size_t end = std::max(n, from + 1); end <= ids.size(); ++end) {
+      const std::size_t bucket = ngram_bucket(ids.subspan(end - n, n), parameters.buckets);
+      if (!sums.seen.empty()) {
+        std::uint8_t& byte = sums.seen[bucket / 8];
+        const auto bit = static_cast<std::uint8_t>(1u << bucket % 8);
+        if ((byte & bit) != 0) continue;
+        byte = static_cast<std::uint8_t>(byte | bit);
+      }
+      add_row(parameters.rows + bucket * row_bytes, parameters.bits, sums.sum);
+      ++sums.rows;
     }
   }
+}
+
+void read_ngrams(const NgramParameters& parameters, const NgramSums& sums, std::span<float> out) {
   // The zero level, taken off all rows at once: the sums are exact either way.
-  const std::int32_t zero = runs << (parameters.bits - 1);
-  const float share = 1.0f / std::sqrt(static_cast<float>(runs));
-  for (std::size_t r = 0; r < out.size(); ++r) out[r] = (static_cast<float>(sum[r] - zero) * parameters.scale[r]) * share;
+  const std::int32_t zero = sums.rows << (parameters.bits - 1);
+  const float share = 1.0f / std::sqrt(static_cast<float>(sums.rows));
+  for (std::size_t r = 0; r < out.size(); ++r) out[r] = (static_cast<float>(sums.sum[r] - zero) * parameters.scale[r]) * share;
 }
 
 }  // namespace beex

@@ -1,7 +1,7 @@
 // Hashed n-grams (FORMAT.md, "n-grams"): what every run of an input's ids says about the classes.
 //
 // Integer sums and one multiplication a class: there is nothing here for a kernel to win. It owns no memory, allocates nothing and
-// cannot fail; the caller guarantees the shapes below.
+// cannot fail; the caller guarantees the shapes below. A text may come in parts.
 #pragma once
 
 #include <cstddef>
@@ -24,9 +24,19 @@ struct NgramParameters {
 // The bucket of one run of ids.
 std::uint32_t ngram_bucket(std::span<const std::uint32_t> run, std::uint32_t buckets);
 
-// out[r] = (float(S_r) * scale_r) * (1 / sqrt(float(G))), with S_r the sum of q_r - 2^(bits-1) over the rows of all G runs of 1 to
-// `longest` consecutive ids. `ids` are those of one input, [CLS] and [SEP] included, at least one; `sum` and `out` are (columns), and
-// what is in them before the call does not matter.
-void ngrams(const NgramParameters& parameters, std::span<const std::uint32_t> ids, std::span<std::int32_t> sum, std::span<float> out);
+// What the rows of some runs add up to.
+struct NgramSums {
+  std::span<std::int32_t> sum;   // (columns)
+  std::span<std::uint8_t> seen;  // (buckets / 8), a bit each, where a bucket counts once; empty where every run counts
+  std::int32_t rows = 0;         // that were added
+
+  void clear();
+};
+
+// Adds the rows of all runs of 1 to `longest` consecutive ids that end at place `from` or later.
+void add_ngrams(const NgramParameters& parameters, std::span<const std::uint32_t> ids, std::size_t from, NgramSums& sums);
+
+// out[r] = (float(S_r) * scale_r) * (1 / sqrt(float(G))), with S_r the sum of q_r - 2^(bits-1) over the G rows that were added, one at least.
+void read_ngrams(const NgramParameters& parameters, const NgramSums& sums, std::span<float> out);
 
 }  // namespace beex

@@ -20,14 +20,13 @@ constexpr std::size_t kConfigWords = 24;
 constexpr std::size_t kRuleSize = 24;
 constexpr std::size_t kCurvePointSize = 48;
 constexpr std::uint32_t kMaxSkipWidth = 64;
-constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1;  // features, bits of a config word
+constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1, kTextNgrams = 1u << 2;  // features, bits of a config word
 constexpr float kLeastShare = 1.0f / 1048576.0f;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
 constexpr std::uint32_t kMaxSlfnSize = 4096;
 constexpr std::uint32_t kMaxActivationBits = 4;
 constexpr std::uint32_t kMinNgramBuckets = 1u << 8, kMaxNgramBuckets = 1u << 20;
-constexpr std::uint32_t kMaxNgramLength = 4;
 // The format's limit of a whole pack. No other table can reach it, and sizes must fit a 32-bit machine.
 constexpr std::uint64_t kMaxNgramBytes = 1u << 28;
 
@@ -70,6 +69,7 @@ Config make_config(const ConfigWords& word) {
   config.skip_width = word[22];
   config.elimination = (word[23] & kElimination) != 0;
   config.temperature_by_class = (word[23] & kTemperatureByClass) != 0;
+  config.text_ngrams = (word[23] & kTextNgrams) != 0;
   return config;
 }
 
@@ -95,6 +95,7 @@ Error check_task(const Config& config) {
 Error check_ngrams(const Config& config) {
   const std::uint32_t buckets = config.ngram_buckets, longest = config.ngram_longest, bits = config.ngram_bits;
   if (buckets == 0) {
+    if (config.text_ngrams) return make_error(Status::kBadValue, "config: n-grams of the whole text (features bit 2) without buckets");
     if (longest == 0 && bits == 0) return {};
     return make_error(Status::kBadValue, "config: longest n-gram is %u and n-gram bits %u, but without buckets both are 0", longest, bits);
   }
@@ -135,7 +136,7 @@ Error check_config(const ConfigWords& word, Config& config) {
   if (word[13] != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
   }
-  if ((word[23] & ~(kElimination | kTemperatureByClass)) != 0) {
+  if ((word[23] & ~(kElimination | kTemperatureByClass | kTextNgrams)) != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know features 0x%x: update beex", word[23]);
   }
   for (const Range& range : kRanges) {

@@ -48,6 +48,7 @@ class Settings:
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
+    text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
     ngram_bytes: int = 320_000  # most bytes of its table
     rounds: float = 0.0  # over the training rows
     windows: int = 1  # of a long text that learn together, drawn at random in every round
@@ -170,7 +171,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     if settings.ngrams:
         columns = len(names) - (not multi)
         buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, sum(map(len, inputs.ids)))
-        data |= {"ngram_buckets": buckets, "ngram_bits": ModelConfig.ngram_bits, "ngram_longest": settings.ngram_longest}
+        data |= {"ngram_buckets": buckets, "ngram_bits": ModelConfig.ngram_bits, "ngram_longest": settings.ngram_longest, "text_ngrams": settings.text_ngrams}
     if settings.skip_budget:
         data["skip_width"] = SKIP_WIDTH
     config = settings.model(base, **data)

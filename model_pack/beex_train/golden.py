@@ -11,7 +11,7 @@ import torch
 from .export import export
 from .model import Classifier, ModelConfig
 from .pack import (
-    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, ELIMINATION, RULE_KINDS, SLFN_FORMS, TASKS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, ELIMINATION, RULE_KINDS, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
     curve_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
 from .simulate import EXIT_REASONS, Simulator, Tap
@@ -128,7 +128,7 @@ def tiny_pack(form: str, bits: int, pooling: str, inputs: int, seed: int) -> byt
 def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
     exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
-    class_temperatures: bool = False, curve: Sequence[CurvePoint] = (),
+    class_temperatures: bool = False, text_ngrams: bool = False, curve: Sequence[CurvePoint] = (),
     inputs: int = 1, hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
     """A pack, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
@@ -163,7 +163,7 @@ def random_pack(
         max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
-        skip_width=skip_width, features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES,
+        skip_width=skip_width, features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS,
     )  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -262,7 +262,7 @@ def adaptive_packs() -> dict[str, tuple[bytes, list[Policy]]]:
     ]
     multi = random_pack(
         "tiny adaptive multi-label", ["joy", "fear", "other"], 8, task="multi", slfn_form="bounded", pooling=1, bits=2,
-        rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
+        ngrams=(256, 3, 4), text_ngrams=True, rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
     )  # fmt: skip
     pair = random_pack(
         "tiny adaptive pair", ["same", "other"], 9, task="single", slfn_form="rectified", pooling=0, bits=4, inputs=2, exit_bits=8, ngrams=(256, 2, 4),

@@ -53,6 +53,16 @@ class Inputs:
         """Tokens of every input, (inputs,)."""
         return np.array([len(ids) for ids in self.ids])
 
+    def texts(self) -> list[list[int]]:
+        """The ids of every row, [CLS] and [SEP] included, however many windows it has."""
+        whole: list[list[int]] = []
+        for i, (ids, row) in enumerate(zip(self.ids, self.row)):
+            if row == len(whole):
+                whole.append(ids)
+            else:  # a window repeats the last quarter of the one before
+                whole[row] = whole[row][:-1] + ids[1 + (len(self.ids[i - 1]) - 2) // 4 :]
+        return whole
+
     def merge(self, logits: np.ndarray) -> np.ndarray:
         """Logits of inputs (…, inputs, classes) as those of rows (…, rows, classes): the mean of a text's windows, each weighted by its tokens
         (FORMAT.md, "Windows")."""

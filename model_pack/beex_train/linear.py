@@ -12,9 +12,11 @@ from itertools import product
 from typing import Sequence
 
 import numpy as np
+import torch
+from scipy.sparse import csr_matrix
 
 from .inputs import Inputs
-from .model import ModelConfig
+from .model import Classifier, ModelConfig
 from .ngrams import buckets
 
 FOLDS = 4
@@ -45,7 +47,7 @@ def table_buckets(columns: int, bits: int, most_bytes: int, tokens: int) -> int:
 
 def fit_linear(inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
     """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes)."""
-    of_inputs = _features(inputs.ids, config.ngram_longest, config.ngram_buckets)
+    of_inputs = ngram_features(inputs, config)
     # The mean of a text's windows is linear in the weights: of long texts the whole is fitted.
     features = inputs.window_mean() @ of_inputs
     fold = np.arange(len(targets)) % FOLDS
@@ -69,15 +71,28 @@ def fit_linear(inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: i
     return LinearModel(weight.astype(np.float32), bias.astype(np.float32), PENALTIES[penalty], out)
 
 
-def _features(ids: Sequence[Sequence[int]], longest: int, size: int):
-    """Counts of n-grams over the root of how many there are, as the engine takes them: sparse (inputs, buckets)."""
-    from scipy.sparse import csr_matrix
+def ngram_features(inputs: Inputs, config: ModelConfig) -> csr_matrix:
+    """What the engine multiplies the rows by, sparse (inputs, buckets): how often an input has each bucket, or whether its text has it, over the
+    root of how many these are."""
+    if not config.text_ngrams:
+        return _features([buckets(ids, config.ngram_longest, config.ngram_buckets) for ids in inputs.ids], config.ngram_buckets)
+    whole = [np.unique(buckets(ids, config.ngram_longest, config.ngram_buckets)) for ids in inputs.texts()]
+    return _features(whole, config.ngram_buckets)[inputs.row]
 
-    places = [buckets(each, longest, size) for each in ids]
+
+def linear_logits(model: Classifier, inputs: Inputs) -> torch.Tensor | None:
+    """What the linear model inside says of each input, (inputs, classes) on the CPU; None without one."""
+    if model.ngrams is None:
+        return None
+    table = model.ngrams.table().detach().cpu().numpy()
+    return torch.from_numpy((ngram_features(inputs, model.config) @ table).astype(np.float32))
+
+
+def _features(places: Sequence[np.ndarray], size: int) -> csr_matrix:
     lengths = np.array([len(each) for each in places])
     values = np.repeat(1 / np.sqrt(lengths), lengths).astype(np.float64)
     starts = np.concatenate([[0], np.cumsum(lengths)])
-    matrix = csr_matrix((values, np.concatenate(places), starts), shape=(len(ids), size))
+    matrix = csr_matrix((values, np.concatenate(places), starts), shape=(len(places), size))
     matrix.sum_duplicates()
     return matrix
 

@@ -45,6 +45,7 @@ class ModelConfig:
     pooling: str = "mean"  # or "cls"
     ngram_buckets: int = 0  # rows of the linear model inside; 0 for none
     ngram_longest: int = 2
+    text_ngrams: bool = False  # of the whole text, each bucket once; or else of a window, every run
     ngram_bits: int = 8  # with 4 a table of twice the rows, and so the same bytes, is the worse linear model
     exit_bits: int = 32  # of the exits' weights; or 8
     skip_width: int = 0  # of the skip gates' hidden layer; 0 for no gates
@@ -230,37 +231,18 @@ class Block(nn.Module):
         return torch.where(on.unsqueeze(-1), self.learn(a), h), on
 
 
-def hashed_ngrams(ids: Tensor, mask: Tensor, longest: int, buckets: int) -> tuple[Tensor, Tensor]:
-    """Buckets of all n-grams of a padded batch and which of them are real, both (batch, n-grams): `ngrams.buckets` in torch."""
-    word = 0xFFFFFFFF  # 32-bit arithmetic in 64 bits: no product here reaches 2^63
-    places, present = [], []
-    for n in range(1, min(longest, ids.shape[1]) + 1):
-        runs = ids.shape[1] - n + 1
-        h = torch.full_like(ids[:, :runs], n * 0x9E3779B1 & word)
-        for k in range(n):
-            h = (h ^ ids[:, k : k + runs]) * 0x01000193 & word
-        h = h ^ (h >> 15)
-        h = h * 0x2C1B3C6D & word
-        places.append((h ^ (h >> 12)) & (buckets - 1))
-        present.append(mask[:, n - 1 :])
-    return torch.cat(places, 1), torch.cat(present, 1)
-
-
 class NgramRows(nn.Module):
-    """The linear model inside: hashed n-grams of token ids straight to the classes (FORMAT.md, "n-grams")."""
+    """The rows of the linear model inside (FORMAT.md, "n-grams"): what each bucket says about the classes. `linear.linear_logits` adds them up."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.rows = nn.Parameter(torch.zeros(config.ngram_buckets, config.ngram_columns))
 
-    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """What every class gets, (batch, classes)."""
-        places, present = hashed_ngrams(ids, mask, self.config.ngram_longest, self.config.ngram_buckets)
+    def table(self) -> Tensor:
+        """The rows as a pack holds them, (buckets, classes)."""
         rows = few_bit_columns(self.rows, self.config.ngram_bits) if self.config.binary else self.rows
-        total = (F.embedding(places, rows) * present.unsqueeze(-1)).sum(1)
-        total = total / present.sum(1, keepdim=True).to(total.dtype).sqrt()
-        return F.pad(total, (self.config.classes - self.config.ngram_columns, 0))
+        return F.pad(rows, (self.config.classes - self.config.ngram_columns, 0))
 
 
 class SkipGate(nn.Module):
@@ -349,9 +331,7 @@ class Classifier(nn.Module):
     def forward(
         self, ids: Tensor, mask: Tensor, segments: Tensor | None = None, linear: Tensor | None = None, kept: Tensor | None = None
     ) -> Tensor:
-        """Logits (exits, batch, classes). `linear` (batch, classes) stands in for the n-grams, as in training (see linear.py)."""
-        if linear is None and self.ngrams is not None:
-            linear = self.ngrams(ids, mask)
+        """Logits (exits, batch, classes). `linear` (batch, classes) is what the linear model inside says (see linear.py)."""
         return self.read_exits(self.states(ids, mask, segments, kept), mask, segments, linear)
 
     def read_exits(self, states: Sequence[Tensor], mask: Tensor, segments: Tensor | None, linear: Tensor | None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from .binary import BinaryLinear, Quantizer
 from .export import quantizers
 from .model import Classifier, ModelConfig
-from .pack import SLFN_FORMS, TASKS, PackFile, unpack_bits, unpack_few_bits
+from .pack import SLFN_FORMS, TASKS, TEXT_NGRAMS, PackFile, unpack_bits, unpack_few_bits
 
 
 def restore(pack: PackFile) -> Classifier:
@@ -19,7 +19,8 @@ def restore(pack: PackFile) -> Classifier:
         task=TASKS[c["task"]], classes=c["classes"], vocabulary_size=c["vocabulary_size"], hidden_size=c["hidden_size"], blocks=c["blocks"],
         heads=c["heads"], slfn_size=c["slfn_size"], max_tokens=c["max_tokens"], inputs=c["inputs"], activation_bits=int(bits[0, 0]),
         embedding_bits=32, position_bits=32, slfn_form=SLFN_FORMS[c["slfn_form"]], pooling=("mean", "cls")[c["pooling"]],
-        ngram_buckets=c["ngram_buckets"], ngram_longest=max(1, c["ngram_longest"]), ngram_bits=32, skip_width=c["skip_width"],
+        ngram_buckets=c["ngram_buckets"], ngram_longest=max(1, c["ngram_longest"]), ngram_bits=32, text_ngrams=bool(c["features"] & TEXT_NGRAMS),
+        skip_width=c["skip_width"],
     )  # fmt: skip
     model = Classifier(config)
     model.profile = None if pack.profile is None else pack.profile.tolist()

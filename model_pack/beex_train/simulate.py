@@ -13,7 +13,7 @@ import numpy as np
 
 from . import ngrams
 from .cost import Cost
-from .pack import CLASS_TEMPERATURES, SLFN_FORMS, TASKS, ExitRule, PackFile, Policy, unpack_bits, unpack_few_bits
+from .pack import CLASS_TEMPERATURES, SLFN_FORMS, TASKS, TEXT_NGRAMS, ExitRule, PackFile, Policy, unpack_bits, unpack_few_bits
 from .tokenizer import Encoder
 
 f32 = np.float32
@@ -355,9 +355,16 @@ class Simulator:
         """What the n-grams of an input say about the classes that have a column, (columns)."""
         c = self.pack.config
         found = ngrams.buckets(ids, c["ngram_longest"], c["ngram_buckets"])
+        if c["features"] & TEXT_NGRAMS:
+            found = np.unique(found)
         q = unpack_few_bits(self.ngram_rows[found], len(found), len(self.ngram_scale), c["ngram_bits"])
         total = (q - 2 ** (c["ngram_bits"] - 1)).sum(0).astype(f32)
         return (total * self.ngram_scale) * (f32(1) / np.sqrt(f32(len(found))))
+
+    def whole(self, tokens: Sequence[int]) -> list[int] | None:
+        """A text's ids as its n-grams are read, for `walk`; None where they are each window's own."""
+        encoder = self.encoder
+        return [encoder.cls_id, *tokens, encoder.sep_id] if self.pack.config["features"] & TEXT_NGRAMS else None
 
     def _calibrated(self, logits: np.ndarray, exit: int) -> np.ndarray:
         """Logits (classes) at the exit's temperature."""
@@ -381,10 +388,11 @@ class Simulator:
 
     def walk(
         self, ids: Sequence[int], segments: Sequence[int] | None = None, policy: Policy = Policy(), every_exit: bool = False,
-        tap: Tap = lambda *_: None,
+        tap: Tap = lambda *_: None, text: Sequence[int] | None = None,
     ) -> Iterator[Reading]:
         """The exits that `policy` reads, one after the other, for one input with [CLS] and [SEP]; whoever decides stops asking.
 
+        `text` are the ids of all of the text, where the input is one of its windows and the n-grams are the text's.
         With `every_exit` those that the rule "off" has no use for are read too. Raises ValueError for a pack of features.
         """
         if self.task == "features":
@@ -407,7 +415,7 @@ class Simulator:
                 logits = logits + prior
             else:
                 if self.pack.config["ngram_buckets"] > 0:
-                    said = self._ngrams(ids)
+                    said = self._ngrams(ids if text is None else text)
                     tap("ngrams", 0, said)
                     first = self.classes - len(said)
                     logits[first:] = logits[first:] + said
@@ -443,10 +451,10 @@ class Simulator:
             last.work = work  # with the gates that skipped the last blocks
 
     def exits(
-        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None
+        self, ids: Sequence[int], segments: Sequence[int] | None = None, tap: Tap = lambda *_: None, text: Sequence[int] | None = None
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.float32]]:
         """Logits (classes), probabilities (classes) and entropy of exit 0, 1, …, all blocks on all tokens."""
-        for reading in self.walk(ids, segments, every_exit=True, tap=tap):
+        for reading in self.walk(ids, segments, every_exit=True, tap=tap, text=text):
             yield reading.logits, reading.probabilities, reading.entropy
 
     def pooled(self, ids: Sequence[int], tap: Tap = lambda *_: None) -> np.ndarray:
@@ -467,11 +475,11 @@ class Simulator:
         square = sum4(vector * vector)
         return vector if square == 0 else vector * (f32(1) / np.sqrt(square))
 
-    def _window(self, ids: Sequence[int], segments: Sequence[int] | None, policy: Policy) -> tuple[Reading, Reading, str]:
+    def _window(self, ids: Sequence[int], segments: Sequence[int] | None, policy: Policy, text: Sequence[int] | None) -> tuple[Reading, Reading, str]:
         """The reading that answers, the last one made, and why it was the last."""
         seen: dict = {}
         before = reading = None
-        for reading in self.walk(ids, segments, policy):
+        for reading in self.walk(ids, segments, policy, text=text):
             reason = decide(policy.rule, reading.exit, self.blocks, reading.entropy, reading.probabilities, seen, self.multi_label)
             if reason:
                 return before if reason == "rising" else reading, reading, reason
@@ -482,16 +490,18 @@ class Simulator:
         """Classify a text, or a pair, under `policy` (by default the pack's own exit rule)."""
         if not isinstance(policy, Policy):
             policy = Policy(policy if policy is not None else self.pack.exit_rule)
-        limit = self.pack.config["max_tokens"]
+        limit, whole = self.pack.config["max_tokens"], None
         if text_b is not None:
             a, b = self.encoder.tokens([text, text_b])
             ids, segments, _ = self.encoder.pair(a, b, limit)
             inputs = [(ids, segments)]
         else:
-            inputs = [(ids, None) for ids in self.encoder.windows(self.encoder.tokens([text])[0], limit)]
+            found = self.encoder.tokens([text])[0]
+            inputs = [(ids, None) for ids in self.encoder.windows(found, limit)]
+            whole = self.whole(found)
         calibrated, tokens, deepest, reason, blocks, work, dense = None, 0, -1, "", 0, 0.0, 0.0
         for ids, segments in inputs:
-            answer, last, why = self._window(ids, segments, policy)
+            answer, last, why = self._window(ids, segments, policy, whole)
             y = self._calibrated(answer.logits, answer.exit) * f32(len(ids))
             calibrated, tokens = y if calibrated is None else calibrated + y, tokens + len(ids)
             blocks, work, dense = blocks + last.blocks, work + last.work, dense + self.cost.dense(len(ids))

@@ -27,9 +27,9 @@ def simulated(simulator: Simulator, text: str) -> str:
     if simulator.task == "features":
         return f"|{words(simulator.embed(text))}"
     line = ""
-    windows = simulator.encoder.windows(simulator.encoder.tokens([text])[0], simulator.pack.config["max_tokens"])
-    for window, ids in enumerate(windows):
-        for exit, (logits, _, _) in enumerate(simulator.exits(ids)):
+    tokens = simulator.encoder.tokens([text])[0]
+    for window, ids in enumerate(simulator.encoder.windows(tokens, simulator.pack.config["max_tokens"])):
+        for exit, (logits, _, _) in enumerate(simulator.exits(ids, text=simulator.whole(tokens))):
             line += f"{window}.{exit}:{words(logits)} "
     outcome = simulator.classify(text)
     head = f"| {outcome.exit_block} {EXIT_REASONS.index(outcome.reason)} {outcome.label} {outcome.windows}"

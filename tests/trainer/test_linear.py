@@ -1,12 +1,15 @@
 """The linear model inside: fitted on hashed n-grams, out of fold for training, equal to what the network computes."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 
 from beex_train.inputs import Inputs
-from beex_train.linear import fit_linear, table_buckets
-from beex_train.model import Classifier, ModelConfig, NgramRows
+from beex_train.linear import fit_linear, linear_logits, ngram_features, table_buckets
+from beex_train.model import Classifier, ModelConfig
 from beex_train.ngrams import buckets
+from beex_train.tokenizer import Encoder
 from beex_train.train import Plan, Rows, train
 
 
@@ -42,11 +45,10 @@ def test_network_computes_what_was_fitted():
     for task, classes in (("single", 3), ("multi", 3)):
         ids, _, targets = problem(classes, 400)
         fitted = fit_linear(single(ids), targets, config(classes, task), seed=1)
-        module = NgramRows(config(classes, task))
+        model = Classifier(config(classes, task))
         with torch.no_grad():
-            module.rows.copy_(torch.from_numpy(fitted.rows))
-            batch = torch.tensor(ids[:50])
-            z = module(batch, torch.ones_like(batch, dtype=torch.bool)).numpy() + fitted.bias
+            model.ngrams.rows.copy_(torch.from_numpy(fitted.rows))
+        z = linear_logits(model, single(ids[:50])).numpy() + fitted.bias
         rows = fitted.rows if task == "multi" else np.pad(fitted.rows, ((0, 0), (1, 0)))
         wanted = np.stack([rows[buckets(each, 2, 2048)].sum(0) / np.sqrt(2 * len(each) - 1) for each in ids[:50]]) + fitted.bias
         assert np.corrcoef(z.ravel(), wanted.ravel())[0, 1] > 0.999
@@ -91,3 +93,16 @@ def test_table_fits_its_bytes():
         assert 256 <= table_buckets(columns, 8, 131_072, 10**7) <= 131_072 // columns < 2 * table_buckets(columns, 8, 131_072, 10**7)
     assert table_buckets(1, 8, 400_000, 10**7) == 131_072  # more would be of no use
     assert table_buckets(1, 8, 131_072, 3_000) == 4096
+
+
+def test_ngrams_of_the_whole_text_count_once():
+    encoder = Encoder(["[CLS]", "[SEP]", "[UNK]", *(chr(97 + k) for k in range(26))])
+    generator = np.random.default_rng(3)
+    rows = [generator.integers(3, 29, length).tolist() for length in (4, 30, 75)]
+    windows = [(row, window) for row, ids in enumerate(rows) for window in encoder.windows(ids, 34)]
+    inputs = Inputs([window for _, window in windows], row=[row for row, _ in windows])
+    assert len(inputs) == 5 and inputs.texts() == [[encoder.cls_id, *ids, encoder.sep_id] for ids in rows]
+    features = ngram_features(inputs, replace(config(2), text_ngrams=True)).toarray()
+    for at, row in zip(features, inputs.row):
+        own = set(buckets(inputs.texts()[row], 2, 2048).tolist())
+        assert set(np.flatnonzero(at)) == own and np.allclose(at[sorted(own)], len(own) ** -0.5)

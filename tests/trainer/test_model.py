@@ -7,9 +7,9 @@ import torch
 from beex_train.exits import Exits
 from beex_train.export import export
 from beex_train.inputs import Inputs
+from beex_train.linear import linear_logits
 from beex_train.golden import TEXTS, tiny_pack, write_golden
-from beex_train.model import SLFN, Classifier, ModelConfig, hashed_ngrams, soft_routing_loss
-from beex_train.ngrams import buckets
+from beex_train.model import SLFN, Classifier, ModelConfig, soft_routing_loss
 from beex_train.pack import ExitRule, PackError, PackFile
 from beex_train.simulate import Simulator
 from beex_train.tokenizer import Encoder, train_vocabulary
@@ -72,14 +72,6 @@ def test_config_refuses_what_the_pack_cannot_hold():
         small(heads=8).check()
 
 
-def test_ngrams_in_torch_are_those_of_the_format():
-    ids = torch.randint(0, 90, (3, 9))
-    mask = torch.arange(9) < torch.tensor([[9], [5], [2]])
-    places, present = hashed_ngrams(ids, mask, 3, 1024)
-    for row, length in enumerate((9, 5, 2)):
-        assert sorted(places[row][present[row]].tolist()) == sorted(buckets(ids[row, :length].tolist(), 3, 1024))
-
-
 @pytest.mark.parametrize(
     "slfn_form,bits,pooling,inputs,task",
     [
@@ -95,7 +87,7 @@ def test_export_equals_training(slfn_form, bits, pooling, inputs, task):
     encoder = Encoder(vocabulary)
     config = small(
         vocabulary_size=len(vocabulary), slfn_form=slfn_form, activation_bits=bits, embedding_bits=bits, pooling=pooling, inputs=inputs,
-        task=task, ngram_buckets=256,
+        task=task, ngram_buckets=256, text_ngrams=slfn_form == "rectified",
     )  # fmt: skip
     model = prepared(config, seed=5)
     rule, temperatures = ExitRule("fractional", 0.05, 0.1, 0.9), [1.3, 1.0, 0.8]
@@ -105,11 +97,12 @@ def test_export_equals_training(slfn_form, bits, pooling, inputs, task):
     texts = [text for text in TEXTS if text]
     inputs_ = Inputs.encode(encoder, texts, texts[::-1] if inputs == 2 else None, config.max_tokens)
     stop = lambda z: Exits(z[:, None], temperatures, np.zeros((1, 3)), thresholds).route(rule).exit[0]
-    close = 0
+    linear, close = linear_logits(model, inputs_), 0
     for i in range(len(inputs_)):
         with torch.no_grad():
-            trained = model(*inputs_.tensors([i], inputs == 2, torch.device("cpu")))[:, 0].numpy()
-        exact = np.stack([z for z, _, _ in simulator.exits(inputs_.ids[i], inputs_.segments[i] or None)])
+            trained = model(*inputs_.tensors([i], inputs == 2, torch.device("cpu")), linear[[i]])[:, 0].numpy()
+        whole = simulator.whole(inputs_.texts()[inputs_.row[i]][1:-1])
+        exact = np.stack([z for z, _, _ in simulator.exits(inputs_.ids[i], inputs_.segments[i] or None, text=whole)])
         close += np.abs(exact - trained).max() < 1e-3
         assert stop(exact) == stop(trained)
     # A value that lies on a quantizer's edge may round the other way in another order of summation; it is rare.

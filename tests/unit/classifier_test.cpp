@@ -514,6 +514,8 @@ TEST_CASE("classifier: the vector of a state of zeros is zeros") {
 
 TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
   PackOptions options;  // 12 tokens, so windows of 10 that start 8 apart
+  options.ngram_buckets = GENERATE(0u, 512u);  // with them, those of the whole text
+  options.text_ngrams = options.ngram_buckets > 0;
   const auto classifier = load(options);
   ByHand by_hand(options);
   const std::size_t room = options.max_tokens - 2, stride = room - room / 4;
@@ -521,6 +523,12 @@ TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
     const std::string text = letters(count, count);
     const auto all = by_hand.ids(text);
     REQUIRE(all.size() == count);
+    if (options.text_ngrams) {
+      std::vector<std::uint32_t> whole = {by_hand.pack->config.cls_id};
+      whole.insert(whole.end(), all.begin(), all.end());
+      whole.push_back(by_hand.pack->config.sep_id);
+      by_hand.network.read_ahead(whole, 0);
+    }
     std::vector<float> sum(options.classes, 0.0f), expected(options.classes), last;
     std::uint32_t windows = 0, read = 0;
     for (std::size_t start = 0;; start += stride) {

@@ -222,15 +222,20 @@ TEST_CASE("n-grams have the bits of their equation", "[ops]") {
           for (std::uint32_t& id : ids) id = random.below(65536);
 
           std::vector<long long> sum(columns);
+          std::vector<bool> seen(buckets);
+          const bool once = bits + columns + longest + tokens & 1;  // each bucket counts once
           int runs = 0;
           for (std::size_t n = 1; n <= longest; ++n) {
-            for (std::size_t start = 0; start + n <= tokens; ++start, ++runs) {
+            for (std::size_t start = 0; start + n <= tokens; ++start) {
               std::uint64_t h = n * 0x9E3779B1ull % (1ull << 32);
               for (std::size_t i = start; i < start + n; ++i) h = (h ^ ids[i]) * 0x01000193ull % (1ull << 32);
               h ^= h >> 15;
               h = h * 0x2C1B3C6Dull % (1ull << 32);
               h ^= h >> 12;
-              const auto row = static_cast<std::size_t>(h % buckets) * row_bytes;
+              const auto bucket = static_cast<std::size_t>(h % buckets), row = bucket * row_bytes;
+              if (once && seen[bucket]) continue;
+              seen[bucket] = true;
+              ++runs;
               for (std::size_t r = 0; r < columns; ++r) {
                 int q = 0;
                 for (std::uint32_t bit = 0; bit < bits; ++bit) {
@@ -244,9 +249,19 @@ TEST_CASE("n-grams have the bits of their equation", "[ops]") {
 
           Guarded<std::int32_t> sum_scratch(columns, 1);
           Guarded<float> out(columns, 1);
-          sum_scratch[0] = 7;
-          ngrams(parameters, ids, sum_scratch.span(), out.span());
+          Guarded<std::uint8_t> seen_scratch(once ? buckets / 8 : 1, 1);
+          sum_scratch[0] = 7, seen_scratch[0] = 7;
+          NgramSums sums{sum_scratch.span(), once ? seen_scratch.span() : std::span<std::uint8_t>(), 3};
+          sums.clear();
+          // In parts, each with the ids before it with which a run may begin.
+          for (std::size_t begin = 0, size = 1; begin < tokens; begin += size, size = 2 * size + 1) {
+            const std::size_t before = std::min<std::size_t>(begin, longest - 1), end = std::min(tokens, begin + size);
+            add_ngrams(parameters, std::span(ids).subspan(begin - before, end - begin + before), before, sums);
+          }
+          read_ngrams(parameters, sums, out.span());
+          REQUIRE(sums.rows == runs);
           REQUIRE(sum_scratch.intact());
+          REQUIRE(seen_scratch.intact());
           REQUIRE(out.intact());
           for (std::size_t r = 0; r < columns; ++r) {
             const float expected = (static_cast<float>(sum[r]) * scale[r]) * (1.0f / std::sqrt(static_cast<float>(runs)));

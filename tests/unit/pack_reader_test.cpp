@@ -591,7 +591,7 @@ TEST_CASE("pack: config values") {
     }
   }
   check_refused(with_config_word(13, 1), Status::kUnsupportedFeature, "does not know attention 1: update beex");
-  for (const std::uint32_t value : {4u, 5u, 1u << 31, large}) {
+  for (const std::uint32_t value : {8u, 9u, 1u << 31, large}) {
     check_refused(with_config_word(23, value), Status::kUnsupportedFeature, "config: this engine does not know features 0x");
   }
   check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");
@@ -620,6 +620,7 @@ TEST_CASE("pack: config values of n-grams, exit weights and features") {
   refused(Task::kFeatures, 21, {8}, "features (task 2) have no exits");
   refused(Task::kFeatures, 22, {1, 64}, "features (task 2) run every block");
   refused(Task::kFeatures, 23, {2, 3}, "config: temperatures need classes");
+  refused(Task::kSingleLabel, 23, {4}, "config: n-grams of the whole text (features bit 2) without buckets");
   refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
   refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");
 

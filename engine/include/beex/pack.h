@@ -15,6 +15,7 @@ namespace beex {
 
 constexpr std::uint32_t kMaxBlocks = 24;
 constexpr std::uint32_t kMaxCurvePoints = 64;
+constexpr std::uint32_t kMaxNgramLength = 4;  // in ids
 
 enum class Task : std::uint32_t {
   kSingleLabel = 0,
@@ -54,6 +55,7 @@ struct Config {
   std::uint32_t skip_width = 0;  // of the skip gates' hidden layer, 0 without gates
   bool elimination = false;      // the pack has a profile
   bool temperature_by_class = false;
+  bool text_ngrams = false;  // n-grams are those of the whole text, each bucket once; or else of a window, every run
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Numbers that an exit or a gate reads: of a pair, how its two texts' vectors differ and agree.
