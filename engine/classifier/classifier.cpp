@@ -70,7 +70,7 @@ struct Classifier::State {
   void measure_pace();
   bool in_time(std::size_t id_count, const Policy& policy, const Result& result) const;
   void run_window(std::size_t id_count, std::size_t first_length, double share, const Policy& policy, Result& result);
-  void read_ahead(std::string_view text);
+  void read_ahead(std::string_view text, const Policy& policy);
   template <class Window>
   std::uint32_t read_windows(std::string_view text, Window window);
   void classify(std::string_view text, const Policy& policy, Result& result);
@@ -164,8 +164,8 @@ void Classifier::State::run_window(std::size_t id_count, std::size_t first_lengt
   ++result.windows;
 }
 
-// The n-grams of a text that is longer than a window, all of it (FORMAT.md, "Windows").
-void Classifier::State::read_ahead(std::string_view text) {
+// The n-grams of a text that is longer than a window, all of it (FORMAT.md, "Windows"), or as far as a quarter of a time budget lasts.
+void Classifier::State::read_ahead(std::string_view text, const Policy& policy) {
   constexpr std::size_t kBefore = kMaxNgramLength - 1;  // ids of the part before with which a run may begin
   std::array<Token, 64> part;
   std::array<std::uint32_t, kBefore + part.size() + 1> run;
@@ -176,7 +176,7 @@ void Classifier::State::read_ahead(std::string_view text) {
     stage(Stage::kTokenize);
     const std::size_t fresh = stream.read(part);
     for (std::size_t i = 0; i < fresh; ++i) run[count++] = part[i].id;
-    more = fresh == part.size();
+    more = fresh == part.size() && !(policy.budget > 0.0 && clock() > started + policy.budget / 4);
     if (!more) run[count++] = pack.config.sep_id;
     network.read_ahead(std::span(run).first(count), from);
     from = std::min(count, kBefore);
@@ -219,7 +219,7 @@ void Classifier::State::classify(std::string_view text, const Policy& policy, Re
       return false;
     }
     const bool full = id_count == ids.size();  // so others may follow
-    if (full && result.windows == 0 && pack.config.text_ngrams) read_ahead(text);
+    if (full && result.windows == 0 && pack.config.text_ngrams) read_ahead(text, policy);
     if (trace.window != nullptr) trace.window(trace.context, {result.windows, tokens.first(count), {}});
     run_window(id_count, 0, full ? tokens[count - 1].end / static_cast<double>(text.size()) : 1.0, policy, result);
     return true;

@@ -506,6 +506,30 @@ TEST_CASE("budget: no block is begun that would end too late, and no window afte
   }
 }
 
+TEST_CASE("budget: a quarter of it at most goes into the n-grams of a long text") {
+  PackOptions options = adaptive_options();
+  options.max_tokens = 12;
+  options.ngram_buckets = 512;
+  options.text_ngrams = true;
+  const auto classifier = load(PackBuilder(options));
+  TestClock clock;
+  classifier->set_clock({TestClock::now, &clock});
+  std::uint32_t parts = 0;
+  classifier->observe(StageObserver{[](void* context, Stage stage) { *static_cast<std::uint32_t*>(context) += stage == Stage::kNgrams; }, &parts});
+  const std::string text = letters(6400, 1);  // parts of 64 tokens
+  Result result;
+  REQUIRE(classifier->classify(text, {{ExitKind::kEntropy, 2.0f}}, result).ok());
+  CHECK(parts >= 100 + result.windows);
+  CHECK_FALSE(result.truncated);
+  Policy policy{{ExitKind::kEntropy, 2.0f}};
+  policy.budget = 80.0;  // every part looks at the clock once
+  REQUIRE(classifier->classify("a", policy, result).ok());  // the first budget measures the machine's pace
+  parts = 0;
+  REQUIRE(classifier->classify(text, policy, result).ok());
+  CHECK((parts - result.windows >= 15 && parts - result.windows <= 21));
+  CHECK(result.truncated);
+}
+
 TEST_CASE("trace: windows with their tokens, then every block with those that are left") {
   struct Seen {
     std::vector<std::vector<Token>> windows;
