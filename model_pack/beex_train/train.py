@@ -23,6 +23,7 @@ from .passes import all_logits
 from .report import decide, right_rows
 
 SAVE_SECONDS = 120.0  # between checkpoints, and between looks at the dev rows
+DEV_TOKENS = 20_000  # of the dev rows that are looked at on the way
 # Elimination starts after this share of the steps and reaches LARGEST_GAMMA after twice as many.
 ELIMINATION_FROM, LARGEST_GAMMA = 1 / 3, 2.0
 # Gates mix softly after the first share of the steps, and are hard after the second; until then the budget falls from 1 to its aim.
@@ -165,6 +166,9 @@ def train(
     walk = torch.compile(model.walk, dynamic=True) if compile else model.walk
     weights = torch.eye(len(model.exits), device=device)[-1] if plan.last_exit_only else None
     progress, running, dev_text = Progress(total, step), 0.0, "…"
+    if dev is not None:
+        some, of_rows = dev.inputs.some_rows(DEV_TOKENS)
+        dev = Rows(some, dev.targets[of_rows])
     saved = evaluated = time.monotonic()
     for group in steps():
         if step >= total:

@@ -112,7 +112,7 @@ def test_two_processes_train_as_one(train_file, dev_file, tmp_path):
     for processes in (1, 2):
         report = tmp_path / f"{processes}.json"
         command = ["fit", str(train_file), "--dev", str(dev_file), "--out", str(tmp_path / f"{processes}.beex"), "--report", str(report),
-                   *SMALL, "--rounds", "6", "--dropout", "0", "--token-dropout", "0", "--no-drop-blocks"]  # fmt: skip
+                   *SMALL, "--rounds", "6", "--dropout", "0", "--token-dropout", "0", "--prior-dropout", "0", "--no-drop-blocks"]  # fmt: skip
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)] if processes > 1 else []
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "model_pack"), "OMP_NUM_THREADS": "1"}
         ran = subprocess.run([sys.executable, *launcher, "-m", "beex_train", *command], capture_output=True, text=True, env=environment)
