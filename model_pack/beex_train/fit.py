@@ -18,16 +18,17 @@ from .data import Table, class_names, class_targets, clean, held_out_count, hold
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
-from .linear import LinearModel, fit_linear, table_buckets
+from .linear import LinearModel, fit_linear, linear_logits, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
-from .passes import run
+from .passes import all_logits, run
 from .simulate import Simulator
 from .sizes import sizes
 from .teach import read_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
+LINEAR_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0)  # to choose from
 SKIP_WIDTH = 16  # of the skip gates' hidden layer
 MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 SPEED_TOKENS = 60_000  # of dev rows on which the named settings are measured
@@ -250,9 +251,10 @@ def fit(
 def finish(prepared: Prepared, model: Classifier) -> Fitted:
     """Calibrate, choose size, thresholds and rule, measure and export a trained network."""
     settings, names, multi, held = prepared.settings, prepared.names, prepared.multi, prepared.held_out
-    blocks = model.config.blocks
+    blocks, weight = model.config.blocks, 1.0
     held_logits = np.zeros((blocks + 1, 0, len(names)), np.float32)
     if len(held.targets):
+        weight = weigh_linear(model, held)
         held_logits, _ = run(model, held.inputs)
         if settings.drop_blocks:
             blocks = useful_blocks(held.inputs.merge(held_logits), held.targets, multi)
@@ -262,7 +264,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
-        "linear_penalty": prepared.linear.penalty if prepared.linear else None,
+        "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_weight": weight,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "profile": model.profile,
         "curve": [point.describe() for point in curve],
@@ -288,6 +290,21 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         pack = packed()
     out["size"] = sizes(pack)
     return Fitted(pack, out)
+
+
+def weigh_linear(model: Classifier, held: Rows) -> float:
+    """How much the linear model's say counts beside the network's: what gives the exits after the blocks the least calibrated loss on held-out rows. Its
+    rows are multiplied by it, in place: the network learnt beside others, of other fits and a penalty of their own (linear.py)."""
+    if model.ngrams is None:
+        return 1.0
+    said = held.inputs.merge(linear_logits(model, held.inputs).numpy())
+    logits = all_logits(model, held.inputs)
+    multi = model.config.task == "multi"
+    losses = [exits.calibrated_losses(logits + (weight - 1) * said, held.targets, multi)[1:].mean() for weight in LINEAR_WEIGHTS]
+    weight = LINEAR_WEIGHTS[int(np.argmin(losses))]
+    with torch.no_grad():
+        model.ngrams.rows.mul_(weight)
+    return weight
 
 
 @dataclass

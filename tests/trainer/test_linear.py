@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from beex_train.fit import LINEAR_WEIGHTS, weigh_linear
 from beex_train.inputs import Inputs
 from beex_train.linear import fit_linear, linear_logits, ngram_features, table_buckets
 from beex_train.model import Classifier, ModelConfig
@@ -106,3 +107,28 @@ def test_ngrams_of_the_whole_text_count_once():
     for at, row in zip(features, inputs.row):
         own = set(buckets(inputs.texts()[row], 2, 2048).tolist())
         assert set(np.flatnonzero(at)) == own and np.allclose(at[sorted(own)], len(own) ** -0.5)
+
+
+def test_the_linear_model_counts_for_more_where_the_network_is_noise_and_for_less_where_it_is():
+    ids, labels, _ = problem(2, 200)
+    targets = np.eye(2, dtype=np.float32)[labels]
+    held = Rows(single(ids), targets)
+    torch.manual_seed(1)
+    model = Classifier(config(2))
+    generator = np.random.default_rng(4)
+    with torch.no_grad():
+        model.ngrams.rows.copy_(torch.from_numpy(fit_linear(held.inputs, targets, config(2), seed=1).rows))
+        for head in model.exits[1:]:
+            head.weight.normal_(0.0, 2.0)
+    rows = model.ngrams.rows.detach().clone()
+    assert weigh_linear(model, held) == max(LINEAR_WEIGHTS)
+    assert torch.allclose(model.ngrams.rows, max(LINEAR_WEIGHTS) * rows)
+
+    # What a head knows is how often the classes are; the rows know nothing.
+    with torch.no_grad():
+        model.ngrams.rows.copy_(torch.from_numpy(generator.normal(size=rows.shape).astype(np.float32)))
+        for head in model.exits:
+            head.weight.zero_()
+        model.exits[0].bias.copy_(torch.tensor([0.0, 2.0]))
+    mostly = np.where(generator.random(200) < 0.9, 1, 0)
+    assert weigh_linear(model, Rows(held.inputs, np.eye(2, dtype=np.float32)[mostly])) == min(LINEAR_WEIGHTS)
