@@ -24,7 +24,7 @@ from .results import over_seeds, percent, table
 
 GATED = {"blocks": 3, "drop_blocks": False}
 VARIANTS: dict[str, dict[str, Any]] = {
-    "as packs are": {},
+    "the defaults": {},
     "straight-through surrogate": {"surrogate": "straight-through"},
     "tanh surrogate": {"surrogate": "tanh"},
     "gradients blind to weights' size": {"magnitude_aware": False},
