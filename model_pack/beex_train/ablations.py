@@ -21,6 +21,7 @@ from .data import DataError, is_multi_label, read_table
 from .fit import Settings, fit
 from .pack import ExitRule, PackFile
 from .results import over_seeds, percent, table
+from .train import SKIP_ABOVE
 
 GATED = {"blocks": 3, "drop_blocks": False}
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -42,8 +43,6 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "gates": GATED | {"skip_budget": 0.67},
     "gates, contrast, second stage": GATED | {"skip_budget": 0.67, "contrast": 0.05, "head_rounds": 1.0},
 }
-SKIP_ABOVE = 0.5  # the threshold that hard gates learnt with
-
 Run = dict[str, Any]
 
 
@@ -62,10 +61,10 @@ def measure(folder: Path, rows: int, settings: Settings, compile: bool) -> Run:
     if fitted.pack is not None:
         pack = PackFile(fitted.pack)
         loaded = Loaded.of(pack, dev)
-        settings_of = {"exits": (pack.exit_rule, 1.0)}
+        policies = {"exits": (pack.exit_rule, 1.0)}
         if len(loaded.model.gates):
-            settings_of |= {"gates": (ExitRule(), SKIP_ABOVE), "exits and gates": (pack.exit_rule, SKIP_ABOVE)}
-        for name, (rule, skip) in settings_of.items():
+            policies |= {"gates": (ExitRule(), SKIP_ABOVE), "exits and gates": (pack.exit_rule, SKIP_ABOVE)}
+        for name, (rule, skip) in policies.items():
             routed = loaded.exits(skip=skip).route(rule)
             run[name] = {"accuracy": loaded.quality(routed), "work": routed.work}
     return run
