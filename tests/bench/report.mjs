@@ -13,7 +13,6 @@ const times = ({ median, low, high }) => `${digits(median)} × (${digits(low)} �
 const among = ({ median, low, high }, unit) => `${digits(median)} ${unit} (${digits(low)} … ${digits(high)})`;
 const seconds = (value) => (value < 0.9995 ? `${(1000 * value).toFixed(0)} ms` : `${value.toFixed(2)} s`);
 const kB = (bytes) => `${Math.round(bytes / 1000).toLocaleString('en')} kB`;
-
 const MB = (megabytes) => `${megabytes.toFixed(1)} MB`;
 
 /** For the terminal. */

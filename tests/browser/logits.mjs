@@ -4,8 +4,8 @@
 //   node tests/browser/logits.mjs [--firefox | --node] [--scalar] [--own] PACK TEXTFILE
 //   build/native/tests/logits PACK < TEXTFILE | sed 's/^[^|]*|/|/'
 //
-// --firefox and --node run the same package there instead, --scalar the engine without SIMD; --own leaves out all speeds but the pack's. The kernels' name and the engine's
-// fingerprint go to stderr.
+// --firefox and --node run the same package there instead, --scalar the engine without SIMD; --own leaves out all speeds but
+// the pack's. The kernels' name and the engine's fingerprint go to stderr.
 import { readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { parseArgs } from 'node:util';

@@ -223,7 +223,7 @@ TEST_CASE("n-grams have the bits of their equation", "[ops]") {
 
           std::vector<long long> sum(columns);
           std::vector<bool> seen(buckets);
-          const bool once = bits + columns + longest + tokens & 1;  // each bucket counts once
+          const bool once = (bits + columns + longest + tokens) % 2 == 1;  // each bucket counts once
           int runs = 0;
           for (std::size_t n = 1; n <= longest; ++n) {
             for (std::size_t start = 0; start + n <= tokens; ++start) {
