@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "kernels/kernels.h"
 #include "kernels/math.h"
 #include "kernels/vector.h"
 
@@ -17,32 +18,43 @@ inline float sum_of_lanes(V sum) {
   return (lane[0] + lane[1]) + (lane[2] + lane[3]);
 }
 
-// Up to three elements after the last whole group of four go through the one-lane functions, into the lanes they belong to.
-template <class V>
-inline void softmax(float* x, std::size_t n) {
-  const std::size_t whole = n - n % 4;
-  V largest4(x[0]);
-  for (std::size_t i = 0; i < whole; i += 4) largest4 = larger(largest4, V::load(x + i));
-  float lane[4];
-  largest4.store(lane);
-  float largest = larger(larger(lane[0], lane[1]), larger(lane[2], lane[3]));
-  for (std::size_t i = whole; i < n; ++i) largest = larger(largest, x[i]);
-
-  V sum(0.0f);
-  for (std::size_t i = 0; i < whole; i += 4) {
-    const V e = exp(V::load(x + i) - V(largest));
-    e.store(x + i);
-    sum = sum + e;
+// kRows rows side by side: the steps of one row wait for one another. The padding takes part with nothing to add.
+template <class V, std::size_t kRows>
+inline void softmax_of(float* x, std::size_t n) {
+  const std::size_t stride = padded(n);
+  V largest[kRows], sum[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) {
+    largest[r] = V::load(x + r * stride);
+    sum[r] = V(0.0f);
   }
-  sum.store(lane);
-  for (std::size_t i = whole; i < n; ++i) {
-    x[i] = exp(x[i] - largest);
-    lane[i - whole] += x[i];
+  for (std::size_t i = 4; i < stride; i += 4) {
+    for (std::size_t r = 0; r < kRows; ++r) largest[r] = larger(largest[r], V::load(x + r * stride + i));
   }
+  for (V& row : largest) {
+    float lane[4];
+    row.store(lane);
+    row = V(larger(larger(lane[0], lane[1]), larger(lane[2], lane[3])));
+  }
+  for (std::size_t i = 0; i < stride; i += 4) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      V e = exp(V::load(x + r * stride + i) - largest[r]);
+      if (n - i < 4) e = first_lanes(e, n - i);
+      e.store(x + r * stride + i);
+      sum[r] = sum[r] + e;
+    }
+  }
+  for (std::size_t r = 0; r < kRows; ++r) {
+    const V inverse(1.0f / sum_of_lanes(sum[r]));
+    for (std::size_t i = 0; i < stride; i += 4) (V::load(x + r * stride + i) * inverse).store(x + r * stride + i);
+  }
+}
 
-  const float inverse = 1.0f / ((lane[0] + lane[1]) + (lane[2] + lane[3]));
-  for (std::size_t i = 0; i < whole; i += 4) (V::load(x + i) * V(inverse)).store(x + i);
-  for (std::size_t i = whole; i < n; ++i) x[i] = x[i] * inverse;
+// `kRows` rows together, where there are so many.
+template <class V, std::size_t kRows>
+inline void softmax(float* x, std::size_t rows, std::size_t n) {
+  std::size_t r = 0;
+  for (; r + kRows <= rows; r += kRows) softmax_of<V, kRows>(x + r * padded(n), n);
+  for (; r < rows; ++r) softmax_of<V, 1>(x + r * padded(n), n);
 }
 
 template <class V>
@@ -107,7 +119,7 @@ inline void weighted_sum_of(const float* weight, const float* values, std::size_
       const float* x = values + j * stride + k;
       const V value[4] = {V::load(x), V::load(x + 4), V::load(x + 8), V::load(x + 12)};
       for (std::size_t i = 0; i < kRows; ++i) {
-        const V w(weight[i * tokens + j]);
+        const V w(weight[i * padded(tokens) + j]);
         for (std::size_t n = 0; n < 4; ++n) sum[i][n] = sum[i][n] + w * value[n];
       }
     }
@@ -123,9 +135,9 @@ inline void weighted_sum(const float* weight, std::size_t rows, const float* val
                          std::size_t columns, float* out, std::size_t out_stride) {
   std::size_t i = 0;
   for (; i + kRows <= rows; i += kRows) {
-    weighted_sum_of<V, kRows>(weight + i * tokens, values, stride, tokens, columns, out + i * out_stride, out_stride);
+    weighted_sum_of<V, kRows>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
   }
-  for (; i < rows; ++i) weighted_sum_of<V, 1>(weight + i * tokens, values, stride, tokens, columns, out + i * out_stride, out_stride);
+  for (; i < rows; ++i) weighted_sum_of<V, 1>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
 }
 
 }  // namespace beex::float_kernels

@@ -16,7 +16,7 @@ namespace beex {
 constexpr std::size_t kMaxColumns = 4096;
 
 // Work memory of binary_linear, in bytes, aligned to 64.
-constexpr std::size_t kLinearScratch = 64 * 1024;
+constexpr std::size_t kLinearScratch = 48 * 1024;
 
 // Few-bit activations (tokens, columns), a level q in 0 ... 2^bits - 1 a byte; columns is a multiple of 64.
 struct Levels {
@@ -34,6 +34,9 @@ struct LaidOutMatrix {
   std::size_t rows = 0;                // a multiple of 64
   std::size_t columns = 0;             // a multiple of 64, at most kMaxColumns
 };
+
+// Rows of attention weights are padded to whole groups of four.
+constexpr std::size_t padded(std::size_t tokens) { return (tokens + 3) / 4 * 4; }
 
 struct KernelTable {
   const char* name;
@@ -56,18 +59,19 @@ struct KernelTable {
   void (*quantize_signed)(const float* x, std::size_t stride, std::size_t tokens, std::size_t columns, float inverse_step,
                           std::uint32_t bits, std::int8_t* out);
 
-  // scores[i * tokens + j] = float(sum_k queries[i * stride + k] * keys[j * stride + k]) * scale, for i < rows, j < tokens. head_size
-  // is a multiple of 16.
+  // scores[i * padded(tokens) + j] = float(sum_k queries[i * stride + k] * keys[j * stride + k]) * scale, for i < rows, j < tokens; the
+  // padding repeats the last score. head_size is a multiple of 16.
   void (*attention_scores)(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride,
                            std::size_t tokens, std::size_t head_size, float scale, float* scores);
 
-  // out[i * out_stride + k] = sum_j weight[i * tokens + j] * values[j * stride + k], in order of j from 0, for i < rows. columns is a
+  // out[i * out_stride + k] = sum_j weight[i * padded(tokens) + j] * values[j * stride + k], in order of j from 0, for i < rows. columns is a
   // multiple of 16.
   void (*weighted_sum)(const float* weight, std::size_t rows, const float* values, std::size_t stride, std::size_t tokens,
                        std::size_t columns, float* out, std::size_t out_stride);
 
-  // x = softmax(x), n >= 1 values.
-  void (*softmax)(float* x, std::size_t n);
+  // x = softmax(x) for each of `rows` rows of n >= 1 values, row r at x + r * padded(n). The padding must not be larger than the row's
+  // largest value, and is 0 afterwards.
+  void (*softmax)(float* x, std::size_t rows, std::size_t n);
   // In place, n a multiple of 4.
   void (*sigmoid)(float* x, std::size_t n);
   void (*tanh)(float* x, std::size_t n);

@@ -30,29 +30,49 @@ constexpr std::size_t kTables = 4;      // of 256 entries; more of them would pu
 constexpr std::size_t kEntries = 256;
 constexpr std::size_t kRowsAtOnce = 1536;
 
-// The layout, of both tables: [rows / 32][columns / 8][32] bytes of weights, then the sum of each row's weights, halved, in 16 bits.
-inline std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return rows * columns / 8 + rows * sizeof(std::int16_t); }
+// The address of a table. Where it is known when the code is compiled, as in WebAssembly, it becomes part of the instruction that loads an entry
+// (of sums of whole numbers, not of pointers, the compiler knows that they do not overflow). The linker leaves the place free: see
+// CMakeLists.txt, "tables".
+#if defined(BEEX_TABLES_FIRST)
+extern "C" std::uint8_t __global_base;  // where the linker begins with data
 
-inline void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
+template <class L>
+std::uintptr_t table_address(std::size_t table) {
+  return BEEX_TABLES_FIRST + table * kEntries * sizeof(L);
+}
+#else
+template <class L>
+std::uintptr_t table_address(std::size_t table) {
+  alignas(64) static thread_local L place[kTables][kEntries];
+  return reinterpret_cast<std::uintptr_t>(place[table]);
+}
+#endif
+
+// The layout: [rows / 32][columns / 8][32] bytes of weights, each as the offset of its entry in a table, in 16 bits; then the sum of each
+// row's weights, halved, in 16 bits.
+inline std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return (rows * columns / 8 + rows) * sizeof(std::uint16_t); }
+
+template <class L>
+void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
+#if defined(BEEX_TABLES_FIRST)
+  if (table_address<L>(kTables) > reinterpret_cast<std::uintptr_t>(&__global_base)) __builtin_trap();
+#endif
   const std::size_t row_bytes = columns / 8;
-  std::uint8_t* half_sums = out + rows * row_bytes;
+  const auto put = [out](std::size_t i, auto value) { std::memcpy(out + i * sizeof value, &value, sizeof value); };
   for (std::size_t r = 0; r < rows; ++r) {
     int set = 0;
     for (std::size_t k = 0; k < row_bytes; ++k) {
       const std::uint8_t byte = bits[r * row_bytes + k];
-      out[(r / kRowTile * row_bytes + k) * kRowTile + r % kRowTile] = byte;
+      put((r / kRowTile * row_bytes + k) * kRowTile + r % kRowTile, static_cast<std::uint16_t>(byte * sizeof(L)));
       set += std::popcount(byte);
     }
-    const auto half_sum = static_cast<std::int16_t>(set - static_cast<int>(columns / 2));
-    std::memcpy(half_sums + r * sizeof half_sum, &half_sum, sizeof half_sum);
+    put(rows * row_bytes + r, static_cast<std::int16_t>(set - static_cast<int>(columns / 2)));
   }
 }
 
-// Half the sum of the weights of row r.
-inline std::int32_t half_sum(const LaidOutMatrix& matrix, std::size_t r) {
-  std::int16_t value;
-  std::memcpy(&value, matrix.bits + matrix.rows * (matrix.columns / 8) + r * sizeof value, sizeof value);
-  return value;
+// Half the sums of the weights of row r and those after it, 16 bits each.
+inline const std::uint8_t* half_sums(const LaidOutMatrix& matrix, std::size_t r) {
+  return matrix.bits + (matrix.rows * (matrix.columns / 8) + r) * sizeof(std::int16_t);
 }
 
 // The level that v counts from: the mean, so that |v| is small and many bytes of weights add up before a byte is full.
@@ -68,12 +88,6 @@ struct Affine {
   const LaidOutMatrix& matrix;
   std::int32_t shift;  // 2 centre - M
   std::size_t first;   // the first row
-};
-
-template <class L>
-struct Scratch {
-  L table[kTables][kEntries];
-  typename L::Sums sums[kRowsAtOnce];
 };
 
 // table[w] = start + sum of v[i] over the bits i of w.
@@ -94,42 +108,50 @@ inline void make_table(const L* v, L start, L* table) {
   }
 }
 
+// The entry at the offset that `weights` has.
+template <class L>
+const L& entry(std::size_t table, const std::uint8_t* weights) {
+  std::uint16_t offset;
+  std::memcpy(&offset, weights, sizeof offset);
+  return *reinterpret_cast<const L*>(table_address<L>(table) + offset);
+}
+
 // Adds what kCount bytes of weights per row say, `weights` being the first of them for row 0.
 template <std::size_t kCount, class L>
-void look_up(const L (*table)[kEntries], const std::uint8_t* weights, std::size_t tile_bytes, std::size_t rows, typename L::Sums* sums) {
+void look_up(const std::uint8_t* weights, std::size_t tile_bytes, std::size_t rows, typename L::Sums* sums) {
+  constexpr std::size_t kOffset = sizeof(std::uint16_t), kBytes = kRowTile * kOffset;
   for (std::size_t r = 0; r < rows; r += kRowTile, weights += tile_bytes) {
-    for (const std::uint8_t* w = weights; w != weights + kRowTile; ++w, ++sums) {
-      // The tables stand at a constant distance from one another, which the address of a load has room for.
-      L sum = (table[0] + *w)[0];
-      for (std::size_t i = 1; i < kCount; ++i) sum = sum + (table[0] + w[i * kRowTile])[i * kEntries];
+    for (const std::uint8_t* w = weights; w != weights + kBytes; w += kOffset, ++sums) {
+      L sum = entry<L>(0, w);
+      for (std::size_t i = 1; i < kCount; ++i) sum = sum + entry<L>(i, w + i * kBytes);
       sums->add(sum);
     }
   }
 }
 
-// y of tokens first ... first + count - 1; count is at most L::kTokens.
+// y of tokens first ... first + count - 1; count is at most L::kTokens. `sums` has room for kRowsAtOnce.
 template <class L>
 void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre, std::size_t first, std::size_t count,
-          Scratch<L>& scratch, float* y) {
+          typename L::Sums* sums, float* y) {
   const std::size_t row_bytes = matrix.columns / 8;
   const std::uint8_t* input = levels.data + first * levels.columns;
   const std::int32_t shift = 2 * centre - static_cast<std::int32_t>((1u << levels.bits) - 1u);
   for (std::size_t r = 0; r < matrix.rows; r += kRowsAtOnce) {
     const std::size_t rows = std::min(kRowsAtOnce, matrix.rows - r);
-    for (std::size_t i = 0; i < rows; ++i) scratch.sums[i].clear();
+    for (std::size_t i = 0; i < rows; ++i) sums[i].clear();
     typename L::Sums magnitude;
     magnitude.clear();
 
-    std::size_t tables = 0;
+    std::size_t made = 0;
     L full = L::zero();  // the largest sums that the tables so far can give
     const auto empty = [&](std::size_t k) {
-      const std::uint8_t* weights = matrix.bits + r * row_bytes + (k - tables) * kRowTile;
-      const std::size_t tile_bytes = row_bytes * kRowTile;
-      if (tables == 4) look_up<4>(scratch.table, weights, tile_bytes, rows, scratch.sums);
-      if (tables == 3) look_up<3>(scratch.table, weights, tile_bytes, rows, scratch.sums);
-      if (tables == 2) look_up<2>(scratch.table, weights, tile_bytes, rows, scratch.sums);
-      if (tables == 1) look_up<1>(scratch.table, weights, tile_bytes, rows, scratch.sums);
-      tables = 0;
+      const std::uint8_t* weights = matrix.bits + (r * row_bytes + (k - made) * kRowTile) * sizeof(std::uint16_t);
+      const std::size_t tile_bytes = row_bytes * kRowTile * sizeof(std::uint16_t);
+      if (made == 4) look_up<4, L>(weights, tile_bytes, rows, sums);
+      if (made == 3) look_up<3, L>(weights, tile_bytes, rows, sums);
+      if (made == 2) look_up<2, L>(weights, tile_bytes, rows, sums);
+      if (made == 1) look_up<1, L>(weights, tile_bytes, rows, sums);
+      made = 0;
       full = L::zero();
     };
     for (std::size_t k = 0; k < row_bytes; ++k) {
@@ -137,13 +159,13 @@ void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre
       L::load(input + 8 * k, levels.columns, count - 1, centre, v, below);
       L added = below + below;
       for (const L& x : v) added = added + x;
-      if (tables == kTables || !L::fits(full, added)) empty(k);
+      if (made == kTables || !L::fits(full, added)) empty(k);
       full = full + added;
       magnitude.add(added);
-      make_table(v, below, scratch.table[tables++]);
+      make_table(v, below, reinterpret_cast<L*>(table_address<L>(made++)));
     }
     empty(row_bytes);
-    L::store(scratch.sums, magnitude, Affine{matrix, shift, r}, rows, count, y + first * matrix.rows + r);
+    L::store(sums, magnitude, Affine{matrix, shift, r}, rows, count, y + first * matrix.rows + r);
   }
 }
 

@@ -87,11 +87,13 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
 void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
                       std::size_t head_size, float scale, float* scores) {
   for (std::size_t i = 0; i < rows; ++i) {
+    float* row = scores + i * padded(tokens);
     for (std::size_t j = 0; j < tokens; ++j) {
       int sum = 0;
       for (std::size_t k = 0; k < head_size; ++k) sum += queries[i * stride + k] * keys[j * stride + k];
-      scores[i * tokens + j] = static_cast<float>(sum) * scale;
+      row[j] = static_cast<float>(sum) * scale;
     }
+    for (std::size_t j = tokens; j < padded(tokens); ++j) row[j] = row[tokens - 1];
   }
 }
 
@@ -100,18 +102,21 @@ void weighted_sum(const float* weight, std::size_t rows, const float* values, st
   for (std::size_t i = 0; i < rows; ++i) {
     for (std::size_t k = 0; k < columns; ++k) {
       float sum = 0.0f;
-      for (std::size_t j = 0; j < tokens; ++j) sum += weight[i * tokens + j] * values[j * stride + k];
+      for (std::size_t j = 0; j < tokens; ++j) sum += weight[i * padded(tokens) + j] * values[j * stride + k];
       out[i * out_stride + k] = sum;
     }
   }
 }
 
-void softmax(float* x, std::size_t n) {
-  float largest = x[0];
-  for (std::size_t i = 1; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
-  for (std::size_t i = 0; i < n; ++i) x[i] = exp(x[i] - largest);
-  const float inverse = 1.0f / sum4(n, [&](std::size_t i) { return x[i]; });
-  for (std::size_t i = 0; i < n; ++i) x[i] = x[i] * inverse;
+void softmax(float* x, std::size_t rows, std::size_t n) {
+  for (std::size_t r = 0; r < rows; ++r, x += padded(n)) {
+    float largest = x[0];
+    for (std::size_t i = 1; i < n; ++i) largest = x[i] > largest ? x[i] : largest;
+    for (std::size_t i = 0; i < n; ++i) x[i] = exp(x[i] - largest);
+    const float inverse = 1.0f / sum4(n, [&](std::size_t i) { return x[i]; });
+    for (std::size_t i = 0; i < n; ++i) x[i] = x[i] * inverse;
+    for (std::size_t i = n; i < padded(n); ++i) x[i] = 0.0f;
+  }
 }
 
 void sigmoid(float* x, std::size_t n) {

@@ -13,12 +13,6 @@ std::uint32_t level(float x, float threshold, float inverse_step, float middle, 
   return static_cast<std::uint32_t>(beex::clamp(beex::round_down((x - threshold) * inverse_step) + middle, 0.0f, largest));
 }
 
-std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns); }
-
-void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
-  lookup::lay_out(bits, rows, columns, out);
-}
-
 void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {
   const float middle = static_cast<float>(1u << (levels.bits - 1));
   const float largest = static_cast<float>((1u << levels.bits) - 1u);
@@ -73,7 +67,9 @@ struct TokenLanes {
   static void store(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
     for (std::size_t i = 0; i < rows; ++i) {
       const std::size_t r = affine.first + i;
-      const std::int32_t offset = affine.shift * lookup::half_sum(affine.matrix, r);
+      std::int16_t half_sum;
+      std::memcpy(&half_sum, lookup::half_sums(affine.matrix, r), sizeof half_sum);
+      const std::int32_t offset = affine.shift * half_sum;
       for (std::size_t t = 0; t < count; ++t) {
         const std::int32_t half = 2 * sums[i].lane(t) - magnitude.lane(t) + offset;
         y[t * affine.matrix.rows + i] = static_cast<float>(2 * half) * affine.matrix.scale[r] + affine.matrix.bias[r];
@@ -82,13 +78,18 @@ struct TokenLanes {
   }
 };
 
+std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns); }
+
+void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
+  lookup::lay_out<TokenLanes>(bits, rows, columns, out);
+}
+
 void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y) {
-  using Scratch = lookup::Scratch<TokenLanes>;
-  static_assert(sizeof(Scratch) <= kLinearScratch);
+  static_assert(lookup::kRowsAtOnce * sizeof(TokenLanes::Sums) <= kLinearScratch);
   const std::int32_t centre = lookup::centre(levels);
   for (std::size_t t = 0; t < levels.tokens; t += TokenLanes::kTokens) {
     const std::size_t count = std::min(TokenLanes::kTokens, levels.tokens - t);
-    lookup::tile(matrix, levels, centre, t, count, *reinterpret_cast<Scratch*>(scratch), y);
+    lookup::tile<TokenLanes>(matrix, levels, centre, t, count, reinterpret_cast<TokenLanes::Sums*>(scratch), y);
   }
 }
 
@@ -108,12 +109,14 @@ void attention_scores(const std::int8_t* queries, std::size_t rows, const std::i
                       std::size_t head_size, float scale, float* scores) {
   for (std::size_t i = 0; i < rows; ++i) {
     const std::int8_t* query = queries + i * stride;
+    float* row = scores + i * padded(tokens);
     for (std::size_t j = 0; j < tokens; ++j) {
       const std::int8_t* key = keys + j * stride;
       std::int32_t sum = 0;
       for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * key[k];
-      scores[i * tokens + j] = static_cast<float>(sum) * scale;
+      row[j] = static_cast<float>(sum) * scale;
     }
+    for (std::size_t j = tokens; j < padded(tokens); ++j) row[j] = row[tokens - 1];
   }
 }
 
@@ -141,7 +144,7 @@ const KernelTable kTable = {
     .quantize_signed = quantize_signed,
     .attention_scores = attention_scores,
     .weighted_sum = float_kernels::weighted_sum<Float4, 1>,
-    .softmax = float_kernels::softmax<Float4>,
+    .softmax = float_kernels::softmax<Float4, 1>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,
     .add_layer_norm = float_kernels::add_layer_norm<Float4>,

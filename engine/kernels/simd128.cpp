@@ -64,12 +64,6 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
 
 // ---- binary linear ----
 
-std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns); }
-
-void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
-  lookup::lay_out(bits, rows, columns, out);
-}
-
 // The even bytes are those of `all` less 256 times the odd ones, in 16 bits that may wrap: this is cheaper than masks.
 struct ByteSums {
   v128_t all, odd;
@@ -84,8 +78,9 @@ struct ByteSums {
 // y of four numbers D / 2 in the lower or the upper half of 16-bit lanes.
 template <bool kUpper>
 Float4 affine4(v128_t half, Float4 scale, Float4 bias) {
-  const v128_t d = kUpper ? wasm_i32x4_extend_high_i16x8(half) : wasm_i32x4_extend_low_i16x8(half);
-  return Float4(wasm_f32x4_convert_i32x4(wasm_i32x4_add(d, d))) * scale + bias;
+  // In the upper half of a 32-bit lane it is 2^16 times as large.
+  const v128_t wide = kUpper ? wasm_i16x8_shuffle(zero(), half, 4, 12, 5, 13, 6, 14, 7, 15) : wasm_i16x8_shuffle(zero(), half, 0, 8, 1, 9, 2, 10, 3, 11);
+  return Float4(wasm_f32x4_convert_i32x4(wasm_i32x4_shr(wide, 15))) * scale + bias;
 }
 
 v128_t interleave_low(v128_t a, v128_t b) { return wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
@@ -130,32 +125,48 @@ struct TokenLanes {
     }
   }
 
-  // Four rows at a time, turned from tokens in lanes to rows in lanes.
+  // Eight rows at a time, turned from tokens in lanes to rows in lanes.
   static void store(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
-    const v128_t even_magnitude = magnitude.even();
-    for (std::size_t i = 0; i < rows; i += 4) {
-      v128_t of[4][4];  // four tokens of four rows: 0, 2, 4, 6, then 8, 10, 12, 14, then the odd ones
-      for (std::size_t j = 0; j < 4; ++j) {
-        const std::size_t r = affine.first + i + j;
-        const v128_t offset = wasm_i16x8_splat(static_cast<std::int16_t>(affine.shift * lookup::half_sum(affine.matrix, r)));
-        const auto half = [&](v128_t sum, v128_t total) { return wasm_i16x8_add(wasm_i16x8_add(sum, sum), wasm_i16x8_sub(offset, total)); };
-        const v128_t even = half(sums[i + j].even(), even_magnitude), odd = half(sums[i + j].odd, magnitude.odd);
-        const Float4 scale(affine.matrix.scale[r]), bias(affine.matrix.bias[r]);
-        of[0][j] = affine4<false>(even, scale, bias).lanes;
-        of[1][j] = affine4<true>(even, scale, bias).lanes;
-        of[2][j] = affine4<false>(odd, scale, bias).lanes;
-        of[3][j] = affine4<true>(odd, scale, bias).lanes;
+    std::int16_t lane[2][8];
+    wasm_v128_store(lane[0], magnitude.even());
+    wasm_v128_store(lane[1], magnitude.odd);
+    v128_t total[kTokens];
+    for (std::size_t t = 0; t < kTokens; ++t) total[t] = wasm_i16x8_splat(lane[t % 2][t / 2]);
+    const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(affine.shift));
+    for (std::size_t i = 0; i < rows; i += 8) {
+      const std::size_t r = affine.first + i;
+      const v128_t offset = wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(affine.matrix, r)), shift);
+      const float *scale = affine.matrix.scale + r, *bias = affine.matrix.bias + r;
+      const Float4 scales[2] = {Float4::load(scale), Float4::load(scale + 4)}, biases[2] = {Float4::load(bias), Float4::load(bias + 4)};
+      v128_t even[8], odd[8], token[kTokens];
+      for (std::size_t j = 0; j < 8; ++j) {
+        even[j] = sums[i + j].even();
+        odd[j] = sums[i + j].odd;
       }
-      for (std::size_t part = 0; part < 4; ++part) {
-        const v128_t* row = of[part];
-        const v128_t low01 = wasm_i32x4_shuffle(row[0], row[1], 0, 4, 1, 5), low23 = wasm_i32x4_shuffle(row[2], row[3], 0, 4, 1, 5);
-        const v128_t high01 = wasm_i32x4_shuffle(row[0], row[1], 2, 6, 3, 7), high23 = wasm_i32x4_shuffle(row[2], row[3], 2, 6, 3, 7);
-        const v128_t token[4] = {wasm_i32x4_shuffle(low01, low23, 0, 1, 4, 5), wasm_i32x4_shuffle(low01, low23, 2, 3, 6, 7),
-                                 wasm_i32x4_shuffle(high01, high23, 0, 1, 4, 5), wasm_i32x4_shuffle(high01, high23, 2, 3, 6, 7)};
-        for (std::size_t j = 0; j < 4; ++j) {
-          const std::size_t t = part % 2 * 8 + 2 * j + part / 2;
-          if (t < count) wasm_v128_store(y + t * affine.matrix.rows + i, token[j]);
-        }
+      transpose8(even);
+      transpose8(odd);
+      for (std::size_t j = 0; j < 8; ++j) {
+        token[2 * j] = even[j];
+        token[2 * j + 1] = odd[j];
+      }
+      float* out = y + i;
+      for (std::size_t t = 0; t < count; ++t, out += affine.matrix.rows) {
+        const v128_t half = wasm_i16x8_add(wasm_i16x8_add(token[t], token[t]), wasm_i16x8_sub(offset, total[t]));
+        affine4<false>(half, scales[0], biases[0]).store(out);
+        affine4<true>(half, scales[1], biases[1]).store(out + 4);
+      }
+    }
+  }
+
+ private:
+  // Eight vectors of eight 16-bit numbers: each step interleaves those half as far apart as the one before.
+  static void transpose8(v128_t* x) {
+    v128_t from[8];
+    for (std::size_t step = 0; step < 3; ++step) {
+      std::copy_n(x, 8, from);
+      for (std::size_t i = 0; i < 4; ++i) {
+        x[2 * i] = wasm_i16x8_shuffle(from[i], from[i + 4], 0, 8, 1, 9, 2, 10, 3, 11);
+        x[2 * i + 1] = wasm_i16x8_shuffle(from[i], from[i + 4], 4, 12, 5, 13, 6, 14, 7, 15);
       }
     }
   }
@@ -173,15 +184,13 @@ class RowLanes {
   // y of tokens first ... first + count - 1; count is 1 or 2.
   static void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre, std::size_t first, std::size_t count,
                    Tables& tables, float* y) {
-    const std::size_t row_bytes = matrix.columns / 8;
     std::uint16_t end[kMaxColumns / 8];  // where byte sums are emptied
     std::int32_t magnitude[kTokens];
     const std::size_t runs = make_tables(levels, centre, first, count, tables, end, magnitude);
     const v128_t low_nibble = wasm_i8x16_splat(15);
     const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(2 * centre - static_cast<std::int32_t>((1u << levels.bits) - 1u)));
-    const std::uint8_t* half_sums = matrix.bits + matrix.rows * row_bytes;
 
-    const std::uint8_t* weights = matrix.bits;
+    const std::uint8_t* weights = matrix.bits + lookup::laid_out_size(matrix.rows, matrix.columns);
     for (std::size_t r = 0; r < matrix.rows; r += lookup::kRowTile) {
       ByteSums sums[kTokens][2];
       for (auto& token : sums) token[0].clear(), token[1].clear();
@@ -216,7 +225,7 @@ class RowLanes {
           const v128_t sum[2] = {wasm_i16x8_shuffle(even, odd, 0, 8, 1, 9, 2, 10, 3, 11), wasm_i16x8_shuffle(even, odd, 4, 12, 5, 13, 6, 14, 7, 15)};
           for (std::size_t h = 0; h < 2; ++h) {
             const std::size_t row = r + g * kLanes + h * 8;
-            const v128_t offset = wasm_i16x8_mul(wasm_v128_load(half_sums + row * sizeof(std::int16_t)), shift);
+            const v128_t offset = wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(matrix, row)), shift);
             const v128_t half = wasm_i16x8_add(wasm_i16x8_add(sum[h], sum[h]), wasm_i16x8_sub(offset, total));
             const float* scale = matrix.scale + row;
             const float* bias = matrix.bias + row;
@@ -284,19 +293,31 @@ class RowLanes {
   }
 };
 
+// Both ways have a layout of their own: that of lookup_linear.h, then [rows / 32][columns / 8][32] bytes for rows in lanes.
+std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup::laid_out_size(rows, columns) + rows * columns / 8; }
+
+void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
+  lookup::lay_out<TokenLanes>(bits, rows, columns, out);
+  out += lookup::laid_out_size(rows, columns);
+  constexpr std::size_t kTile = lookup::kRowTile;
+  const std::size_t row_bytes = columns / 8;
+  for (std::size_t r = 0; r < rows; ++r) {
+    for (std::size_t k = 0; k < row_bytes; ++k) out[(r / kTile * row_bytes + k) * kTile + r % kTile] = bits[r * row_bytes + k];
+  }
+}
+
 // A tile of tokens in lanes costs as much as this many tokens with rows in lanes.
 constexpr std::size_t kFewTokens = 8;
 
 void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y) {
-  using Scratch = lookup::Scratch<TokenLanes>;
-  static_assert(sizeof(Scratch) <= kLinearScratch && sizeof(RowLanes::Tables) <= kLinearScratch);
+  static_assert(lookup::kRowsAtOnce * sizeof(TokenLanes::Sums) <= kLinearScratch && sizeof(RowLanes::Tables) <= kLinearScratch);
   const std::int32_t centre = lookup::centre(levels);
   std::size_t count = 0;
   for (std::size_t t = 0; t < levels.tokens; t += count) {
     const std::size_t left = levels.tokens - t;
     if (left > kFewTokens) {
       count = std::min(TokenLanes::kTokens, left);
-      lookup::tile(matrix, levels, centre, t, count, *reinterpret_cast<Scratch*>(scratch), y);
+      lookup::tile<TokenLanes>(matrix, levels, centre, t, count, reinterpret_cast<TokenLanes::Sums*>(scratch), y);
     } else {
       count = std::min(RowLanes::kTokens, left);
       RowLanes::tile(matrix, levels, centre, t, count, *reinterpret_cast<RowLanes::Tables*>(scratch), y);
@@ -313,7 +334,7 @@ v128_t sums_of_lanes(v128_t a, v128_t b, v128_t c, v128_t d) {
   return wasm_i32x4_add(wasm_i32x4_shuffle(ab, cd, 0, 1, 4, 5), wasm_i32x4_shuffle(ab, cd, 2, 3, 6, 7));
 }
 
-// kQueries rows by four keys at a time; the last tile repeats the last key and keeps what is needed.
+// kQueries rows by four keys at a time; the last tile repeats the last key.
 template <std::size_t kQueries>
 void scores_of(const std::int8_t* queries, const std::int8_t* keys, std::size_t stride, std::size_t tokens, std::size_t head_size,
                float scale, float* scores) {
@@ -333,15 +354,7 @@ void scores_of(const std::int8_t* queries, const std::int8_t* keys, std::size_t 
     }
     for (std::size_t i = 0; i < kQueries; ++i) {
       const v128_t total = sums_of_lanes(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
-      const Float4 score = Float4(wasm_f32x4_convert_i32x4(total)) * Float4(scale);
-      float* out = scores + i * tokens + j;
-      if (tokens - j >= kKeys) {
-        score.store(out);
-      } else {
-        float lane[kKeys];
-        score.store(lane);
-        std::copy_n(lane, tokens - j, out);
-      }
+      (Float4(wasm_f32x4_convert_i32x4(total)) * Float4(scale)).store(scores + i * padded(tokens) + j);
     }
   }
 }
@@ -349,59 +362,59 @@ void scores_of(const std::int8_t* queries, const std::int8_t* keys, std::size_t 
 void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
                       std::size_t head_size, float scale, float* scores) {
   std::size_t i = 0;
-  for (; i + 2 <= rows; i += 2) scores_of<2>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * tokens);
-  if (i < rows) scores_of<1>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * tokens);
+  for (; i + 2 <= rows; i += 2) scores_of<2>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * padded(tokens));
+  if (i < rows) scores_of<1>(queries + i * stride, keys, stride, tokens, head_size, scale, scores + i * padded(tokens));
 }
 
 // ---- few-bit rows ----
 
-// Writes scale * (2q - M), element after element.
-class FewBitOutput {
- public:
-  FewBitOutput(float scale, std::uint32_t bits, bool accumulate, float* out)
-      : scale_(scale), largest_(static_cast<float>((1u << bits) - 1u)), accumulate_(accumulate), out_(out) {}
+// Writes scale * (2q - M).
+struct FewBitOutput {
+  Float4 scale, largest;
+  bool accumulate;
 
-  // 16 elements, q one a byte.
-  void put16(v128_t q) {
+  FewBitOutput(float scale_, std::uint32_t bits, bool accumulate_)
+      : scale(scale_), largest(static_cast<float>((1u << bits) - 1u)), accumulate(accumulate_) {}
+
+  // 16 elements, q one a byte. Returns where the next ones go.
+  float* put16(v128_t q, float* out) const {
+    // With 0x4b00 above it, a 16-bit q is the float 2^23 + q. Clang 14 takes a conversion of u16 lanes to floats apart, lane by lane.
+    const v128_t above = wasm_i16x8_splat(0x4b00);
     const v128_t half[2] = {wasm_u16x8_extend_low_u8x16(q), wasm_u16x8_extend_high_u8x16(q)};
-    for (v128_t h : half) {
-      put4(wasm_u32x4_extend_low_u16x8(h));
-      put4(wasm_u32x4_extend_high_u16x8(h));
+    for (std::size_t i = 0; i < 2; ++i) {
+      put4(wasm_i16x8_shuffle(half[i], above, 0, 8, 1, 9, 2, 10, 3, 11), out + 8 * i);
+      put4(wasm_i16x8_shuffle(half[i], above, 4, 12, 5, 13, 6, 14, 7, 15), out + 8 * i + 4);
     }
+    return out + 16;
   }
 
  private:
-  void put4(v128_t q) {
-    const Float4 level(wasm_f32x4_convert_i32x4(q));
-    const Float4 value = scale_ * ((level + level) - largest_);  // whole numbers below 2^24: exact
-    (accumulate_ ? Float4::load(out_) + value : value).store(out_);
-    out_ += 4;
+  void put4(v128_t q, float* out) const {
+    const Float4 level = Float4(q) - Float4(8388608.0f);
+    const Float4 value = scale * ((level + level) - largest);  // whole numbers below 2^24: exact
+    (accumulate ? Float4::load(out) + value : value).store(out);
   }
-
-  Float4 scale_, largest_;
-  bool accumulate_;
-  float* out_;
 };
 
 // Splits 16 bytes, each with elements of kBits in its low kWidth bits, until a byte holds one element.
 template <std::uint32_t kBits, std::uint32_t kWidth>
-void unpack(v128_t bytes, FewBitOutput& output) {
+float* unpack(v128_t bytes, const FewBitOutput& output, float* out) {
   if constexpr (kBits == kWidth) {
-    output.put16(bytes);
+    return output.put16(bytes, out);
   } else {
     constexpr std::uint32_t kHalf = kWidth / 2;
     const v128_t mask = wasm_i8x16_splat(static_cast<std::int8_t>((1 << kHalf) - 1));
     const v128_t low = wasm_v128_and(bytes, mask);
     const v128_t high = wasm_v128_and(wasm_u16x8_shr(bytes, kHalf), mask);
-    unpack<kBits, kHalf>(wasm_i8x16_shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), output);
-    unpack<kBits, kHalf>(wasm_i8x16_shuffle(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), output);
+    out = unpack<kBits, kHalf>(interleave_low(low, high), output, out);
+    return unpack<kBits, kHalf>(interleave_high(low, high), output, out);
   }
 }
 
 template <std::uint32_t kBits>
-void add_few_bit_row_of(const std::uint8_t* row, std::size_t columns, FewBitOutput output) {
+void add_few_bit_row_of(const std::uint8_t* row, std::size_t columns, const FewBitOutput& output, float* out) {
   if constexpr (kBits == 8) {
-    for (std::size_t i = 0; i < columns; i += 16) output.put16(wasm_v128_load(row + i));
+    for (std::size_t i = 0; i < columns; i += 16) out = output.put16(wasm_v128_load(row + i), out);
   } else {
     // A row is a multiple of 8 bytes, not of 16: each 8 are doubled into bytes of which the low nibbles count.
     const v128_t low_nibble = wasm_i8x16_splat(15);
@@ -409,17 +422,17 @@ void add_few_bit_row_of(const std::uint8_t* row, std::size_t columns, FewBitOutp
       const v128_t bytes = wasm_v128_load64_zero(row + i);
       const v128_t low = wasm_v128_and(bytes, low_nibble);
       const v128_t high = wasm_v128_and(wasm_u16x8_shr(bytes, 4), low_nibble);
-      unpack<kBits, 4>(wasm_i8x16_shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), output);
+      out = unpack<kBits, 4>(interleave_low(low, high), output, out);
     }
   }
 }
 
 void add_few_bit_row(const std::uint8_t* row, std::uint32_t bits, float scale, std::size_t columns, bool accumulate, float* out) {
-  const FewBitOutput output(scale, bits, accumulate, out);
-  if (bits == 1) return add_few_bit_row_of<1>(row, columns, output);
-  if (bits == 2) return add_few_bit_row_of<2>(row, columns, output);
-  if (bits == 4) return add_few_bit_row_of<4>(row, columns, output);
-  return add_few_bit_row_of<8>(row, columns, output);
+  const FewBitOutput output(scale, bits, accumulate);
+  if (bits == 1) return add_few_bit_row_of<1>(row, columns, output, out);
+  if (bits == 2) return add_few_bit_row_of<2>(row, columns, output, out);
+  if (bits == 4) return add_few_bit_row_of<4>(row, columns, output, out);
+  return add_few_bit_row_of<8>(row, columns, output, out);
 }
 
 }  // namespace
@@ -433,7 +446,7 @@ const KernelTable kTable = {
     .quantize_signed = quantize_signed,
     .attention_scores = attention_scores,
     .weighted_sum = float_kernels::weighted_sum<Float4, 2>,
-    .softmax = float_kernels::softmax<Float4>,
+    .softmax = float_kernels::softmax<Float4, 2>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,
     .add_layer_norm = float_kernels::add_layer_norm<Float4>,

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <cstring>
 
@@ -66,6 +67,10 @@ inline Float4 clamp(Float4 x, Float4 low, Float4 high) {
   return each_lane([&](int i) { return beex::clamp(x.lane[i], low.lane[i], high.lane[i]); });
 }
 inline Float4 power_of_two(Float4 n) { return each_lane([&](int i) { return beex::power_of_two(n.lane[i]); }); }
+// The first `count` lanes, and zeros.
+inline Float4 first_lanes(Float4 x, std::size_t count) {
+  return each_lane([&](int i) { return static_cast<std::size_t>(i) < count ? x.lane[i] : 0.0f; });
+}
 
 }  // namespace scalar
 

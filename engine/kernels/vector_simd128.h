@@ -41,6 +41,10 @@ inline Float4 clamp(Float4 x, Float4 low, Float4 high) {
 inline Float4 power_of_two(Float4 n) {
   return Float4(wasm_i32x4_shl(wasm_f32x4_add(n.lanes, wasm_f32x4_splat(127.0f + 8388608.0f)), 23));
 }
+inline Float4 first_lanes(Float4 x, std::size_t count) {
+  const v128_t number = wasm_i32x4_make(0, 1, 2, 3);
+  return Float4(wasm_v128_and(x.lanes, wasm_i32x4_lt(number, wasm_i32x4_splat(static_cast<std::int32_t>(count)))));
+}
 
 }  // namespace simd128
 

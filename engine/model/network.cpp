@@ -128,7 +128,7 @@ std::size_t Network::place_work(std::uint8_t* base) {
   use_.qkv = carver.take<float>(tokens * 3 * d);
   use_.attention.query = carver.take<std::int8_t>(tokens * d);
   use_.attention.key = carver.take<std::int8_t>(tokens * d);
-  use_.attention.weight = carver.take<float>(kAttentionRows * tokens);
+  use_.attention.weight = carver.take<float>(kAttentionRows * padded(tokens));
   use_.slfn.hidden = slfn.take<float>(tokens * std::max<std::size_t>(config.gate_rows() + config.slfn_size, d));
   use_.slfn.content = slfn.take<float>(tokens * d);
   return std::max(carver.used(), slfn.used());

@@ -24,9 +24,9 @@ void attention(const KernelTable& kernels, const AttentionParameters& parameters
       const std::size_t rows = std::min(kAttentionRows, tokens - i);
       kernels.attention_scores(scratch.query.data() + i * d + column, rows, scratch.key.data() + column, d, tokens, head_size,
                                parameters.score_scale, weight);
+      kernels.softmax(weight, rows, tokens);
       for (std::size_t row = 0; row < rows; ++row) {
-        float* p = weight + row * tokens;
-        kernels.softmax(p, tokens);
+        const float* p = weight + row * padded(tokens);
         for (std::size_t j = 0; j < mass.size(); ++j) mass[j] = mass[j] + p[j];
       }
       kernels.weighted_sum(weight, rows, values + column, stride, tokens, head_size, context.data() + i * d + column, d);

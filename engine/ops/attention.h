@@ -29,7 +29,7 @@ constexpr std::size_t kAttentionRows = 2;
 struct AttentionScratch {
   std::span<std::int8_t> query;  // at least tokens * d
   std::span<std::int8_t> key;    // at least tokens * d
-  std::span<float> weight;       // at least kAttentionRows * tokens: rows of one head's attention matrix
+  std::span<float> weight;       // at least kAttentionRows * padded(tokens): rows of one head's attention matrix
 };
 
 // context = attention(qkv). For each head, with u = 2q - M:

@@ -66,22 +66,31 @@ float bits_to_float(std::uint32_t bits) {
   return x;
 }
 
+// Fills a row's padding, from n on, as attention_scores does.
+void pad(std::span<float> row, std::size_t n) {
+  for (std::size_t i = n; i < row.size(); ++i) row[i] = row[n - 1];
+}
+
 bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof a) == 0; }
 
 }  // namespace
 
-TEST_CASE("softmax has the reference's bits for any length", "[float]") {
+TEST_CASE("softmax has the reference's bits for any length and any number of rows", "[float]") {
   Random random(11);
   for (Values values : kAllValues) {
-    for (std::size_t n = 1; n <= 40; ++n) {
-      CAPTURE(static_cast<int>(values), n);
-      Guarded<float> x(n);
-      fill(x.span(), values, random);
-      check_in_place(x, n % 4, [n](const KernelTable& table, float* p) { table.softmax(p, n); });
+    for (std::size_t n = 1; n <= 41; ++n) {
+      for (std::size_t rows : {1u, 2u, 3u}) {
+        CAPTURE(static_cast<int>(values), n, rows);
+        Guarded<float> x(rows * padded(n));
+        fill(x.span(), values, random);
+        for (std::size_t r = 0; r < rows; ++r) pad(x.span().subspan(r * padded(n), padded(n)), n);
+        check_in_place(x, n % 4, [&](const KernelTable& table, float* p) { table.softmax(p, rows, n); });
+      }
     }
-    Guarded<float> x(511);
+    Guarded<float> x(512);
     fill(x.span(), values, random);
-    check_in_place(x, 1, [](const KernelTable& table, float* p) { table.softmax(p, 511); });
+    pad(x.span(), 511);
+    check_in_place(x, 1, [](const KernelTable& table, float* p) { table.softmax(p, 1, 511); });
   }
 }
 
@@ -90,16 +99,18 @@ TEST_CASE("softmax adds up to one and keeps the order", "[float]") {
   for (const KernelTable* table : kernel_tables()) {
     CAPTURE(table->name);
     for (std::size_t n : {1u, 2u, 5u, 38u, 511u}) {
-      Guarded<float> x(n), p(n);
+      Guarded<float> x(padded(n)), p(padded(n));
       fill(x.span(), Values::kOrdinary, random);
+      pad(x.span(), n);
       copy(x, p);
-      table->softmax(p.data(), n);
+      table->softmax(p.data(), 1, n);
       double sum = 0.0;
       for (std::size_t i = 0; i < n; ++i) {
         sum += static_cast<double>(p[i]);
         for (std::size_t j = 0; j < n; ++j) REQUIRE((x[i] <= x[j] || p[i] >= p[j]));
       }
       CHECK(sum == Approx(1.0).epsilon(1e-5));
+      for (std::size_t i = n; i < padded(n); ++i) CHECK(p[i] == 0.0f);
     }
   }
 }
@@ -120,8 +131,8 @@ TEST_CASE("sigmoid and tanh have the reference's bits", "[float]") {
 TEST_CASE("exp in one lane has the bits of four lanes and of the reference", "[float]") {
   // softmax of {x, 0} with x <= 0 gives exp(x) / (exp(x) + 1); the sweep goes through every exponent of exp's range.
   for (float x = 0.0f; x > -89.0f; x -= 0.0137f) {
-    float pair[2] = {x, 0.0f};
-    reference::kTable.softmax(pair, 2);
+    float pair[padded(2)] = {x, 0.0f};
+    reference::kTable.softmax(pair, 1, 2);
     const float e = beex::exp(x);
     const float inverse = 1.0f / ((e + 1.0f) + (0.0f + 0.0f));
     REQUIRE(same_bits(pair[0], e * inverse));
@@ -209,7 +220,7 @@ TEST_CASE("weighted_sum has the reference's bits", "[float]") {
       CAPTURE(columns, tokens);
       const std::size_t stride = 3 * columns + 1;
       const std::size_t rows = 1 + tokens % 3;
-      Guarded<float> weight(rows * tokens, 1), values((tokens - 1) * stride + columns, 3), unused(rows * columns);
+      Guarded<float> weight(rows * padded(tokens), 1), values((tokens - 1) * stride + columns, 3), unused(rows * columns);
       random.fill(weight.span(), 0.0f, 1.0f);
       fill(values.span(), Values::kMixed, random);
       for (auto& x : unused.span()) x = 7.0f;  // what is in `out` before must not count

@@ -93,13 +93,14 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
         std::vector<float> expected(tokens * d), expected_mass(tokens);
         for (std::size_t first = 0; first < d; first += head_size) {
           for (std::size_t i = 0; i < tokens; ++i) {
-            std::vector<float> p(tokens);
+            std::vector<float> p(padded(tokens));
             for (std::size_t j = 0; j < tokens; ++j) {
               int score = 0;
               for (std::size_t k = first; k < first + head_size; ++k) score += query[i * d + k] * key[j * d + k];
               p[j] = static_cast<float>(score) * 0.11f;
             }
-            reference::kTable.softmax(p.data(), tokens);
+            std::fill(p.begin() + static_cast<std::ptrdiff_t>(tokens), p.end(), p[tokens - 1]);
+            reference::kTable.softmax(p.data(), 1, tokens);
             for (std::size_t j = 0; j < tokens; ++j) {
               expected_mass[j] = expected_mass[j] + p[j];
               for (std::size_t c = first; c < first + head_size; ++c) expected[i * d + c] += p[j] * qkv[j * 3 * d + 2 * d + c];
@@ -110,7 +111,7 @@ TEST_CASE("attention has the bits of its equation", "[ops]") {
         for (const KernelTable* table : kernel_tables()) {
           CAPTURE(table->name);
           Guarded<std::int8_t> query_scratch(tokens * d, 1), key_scratch(tokens * d, 1);
-          Guarded<float> weight(kAttentionRows * tokens, 1), context(tokens * d, 1), mass(tokens, 1);
+          Guarded<float> weight(kAttentionRows * padded(tokens), 1), context(tokens * d, 1), mass(tokens, 1);
           for (const bool with_mass : {false, true}) {
             attention(*table, parameters, qkv, tokens, {query_scratch.span(), key_scratch.span(), weight.span()}, context.span(),
                       with_mass ? mass.span() : std::span<float>());
