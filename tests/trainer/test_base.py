@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizerFast
 
 from beex_train import pretrain as pretrain_module
 from beex_train.base import Base, save_base
@@ -16,22 +15,6 @@ from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teache
 from beex_train.simulate import Simulator
 from beex_train.teach import Teacher
 from beex_train.tokenizer import Encoder, most_used, train_vocabulary
-
-
-@pytest.fixture(scope="module")
-def teacher_folder(tmp_path_factory, rows):
-    """A BERT of two layers that nobody trained, with a vocabulary of its own."""
-    folder = tmp_path_factory.mktemp("teacher")
-    words = sorted({word for _, text in rows for word in text.split()})
-    (folder / "vocab.txt").write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]) + "\n")
-    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
-    torch.manual_seed(1)
-    config = BertConfig(
-        vocab_size=len(words) + 5, hidden_size=64, num_hidden_layers=2, num_attention_heads=2, intermediate_size=128, max_position_embeddings=64,
-        initializer_range=0.1,
-    )  # fmt: skip
-    BertModel(config).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,44 @@
+"""Soft labels: what is read from plain text, and what a teacher writes."""
+
+import pytest
+
+from beex_train.cli import main
+from beex_train.data import DataError
+from beex_train.teach import paragraphs, read_soft_labels, sample, sentences
+
+TEXT = "A fine<br />film. It was over too soon!  Why?\n\n  \nOne\tmore paragraph, of a single sentence\n"
+
+
+def test_sentences_and_paragraphs(tmp_path):
+    path = tmp_path / "plain.txt"
+    path.write_text(TEXT)
+    assert list(sentences(path)) == ["A fine film.", "It was over too soon!", "One more paragraph, of a single sentence"]
+    assert list(paragraphs(path)) == ["A fine film. It was over too soon! Why?", "One more paragraph, of a single sentence"]
+
+
+def test_a_sample_is_of_distinct_texts_and_repeatable():
+    texts = [f"text {i % 10}" for i in range(40)]
+    drawn = sample(texts, 6, seed=3)
+    assert len(set(drawn)) == 6 and drawn == sample(reversed(texts), 6, seed=3) != sample(texts, 6, seed=4)
+
+
+def test_a_teacher_labels_whole_paragraphs_and_goes_on_where_it_was(tmp_path, train_file, dev_file, teacher_folder, capsys):
+    plain, out = tmp_path / "plain.txt", tmp_path / "soft.tsv"
+    plain.write_text("".join(f"the film is charming. its plot {i} is dull\n" for i in range(30)))
+    command = ["teach", str(train_file), "--dev", str(dev_file), "--unlabelled", str(plain), "--paragraphs", "--count", "20", "--teacher", str(teacher_folder),
+               "--max-tokens", "16", "--epochs", "20", "--learning-rate", "2e-3", "--out", str(out)]  # fmt: skip
+    main(command)
+    accuracy = float(capsys.readouterr().out.split("teacher dev accuracy ")[1].split()[0])
+    assert accuracy > 80, "two layers learn which words are good"
+    texts, labels = read_soft_labels(out, ["bad", "good"])
+    assert len(texts) == 20 and all(text in plain.read_text().splitlines() for text in texts)
+    assert all(abs(sum(row) - 1) < 1e-3 for row in labels)
+
+    written = out.read_text()
+    lines = written.splitlines(keepends=True)
+    out.write_text("".join(lines[:8]))
+    main(command)
+    assert out.read_text() == written
+
+    with pytest.raises(DataError, match="columns"):
+        read_soft_labels(out, ["bad", "good", "neither"])
