@@ -102,8 +102,8 @@ def budget_loss(gates: list[torch.Tensor], budget: float) -> torch.Tensor:
 def train(
     model: Classifier, plan: Plan, special_ids: tuple[int, ...], unknown_id: int, rows: Rows, held_out: Rows, dev: Rows | None,
     checkpoint: Path, compile: bool = False,
-) -> None:  # fmt: skip
-    """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it.
+) -> float:  # fmt: skip
+    """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it. Returns the seconds that resumed runs had taken before.
 
     After each round the network is tried on the held-out rows, and in the end it is as it was when it did best there: a small table is
     soon learnt by heart.
@@ -126,7 +126,7 @@ def train(
         optimizer, lambda step: min((step + 1) / warm_up, 0.5 + 0.5 * math.cos(math.pi * min(1.0, step / total)))
     )
     torch.manual_seed(plan.seed + 1000 * rank)
-    step, best, best_loss = 0, None, math.inf
+    step, best, best_loss, earlier, started = 0, None, math.inf, 0.0, time.monotonic()
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False, map_location=device)
         if state["plan"] != asdict(plan) or state["world"] != world:
@@ -136,6 +136,7 @@ def train(
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
         step, best, best_loss, model.profile = state["step"], state["best"], state["best_loss"], state["profile"]
+        earlier = state["seconds"]
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
         model.initialise(*inputs.tensors(first_round[0], paired, device))
@@ -147,7 +148,7 @@ def train(
         state = {
             "plan": asdict(plan), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
-            "profile": model.profile,
+            "profile": model.profile, "seconds": earlier + time.monotonic() - started,
         }  # fmt: skip
         temporary = checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
@@ -231,6 +232,7 @@ def train(
     model.profile = measure_profile(model, inputs)
     if rank == 0:
         progress.show(step, running, dev_text, force=True)
+    return earlier
 
 
 def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:

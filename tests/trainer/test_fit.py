@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from beex_train import train as train_module
 from beex_train.cli import main
@@ -77,7 +78,11 @@ def test_killed_run_resumes_to_the_same_pack(train_file, dev_file, tmp_path, mon
     assert main(["fit", str(train_file), "--out", str(broken), *options]) == 130
     assert broken.with_suffix(".checkpoint").exists() and not broken.exists()
     monkeypatch.setattr(train_module, "soft_routing_loss", original)
-    assert main(["fit", str(train_file), "--out", str(broken), *options]) == 0
+    state = torch.load(broken.with_suffix(".checkpoint"), weights_only=False)
+    torch.save(state | {"seconds": state["seconds"] + 1000}, broken.with_suffix(".checkpoint"))
+    report = tmp_path / "report.json"
+    assert main(["fit", str(train_file), "--out", str(broken), "--report", str(report), *options]) == 0
+    assert json.loads(report.read_text())["seconds"] > 1000, "those of both parts"
     assert broken.read_bytes() == straight.read_bytes()
 
 
