@@ -67,26 +67,40 @@ inline void tanh(float* x, std::size_t n) {
   for (std::size_t i = 0; i < n; i += 4) beex::tanh(V::load(x + i)).store(x + i);
 }
 
-template <class V>
-inline void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out) {
+template <class V, std::size_t kRows>
+inline void add_layer_norm_of(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out) {
   const float inverse_d = 1.0f / static_cast<float>(d);
-  V sum(0.0f);
+  V sum[kRows], mean[kRows], squares[kRows], scale[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) sum[r] = squares[r] = V(0.0f);
   for (std::size_t i = 0; i < d; i += 4) {
-    const V x = b != nullptr ? V::load(a + i) + V::load(b + i) : V::load(a + i);
-    x.store(out + i);
-    sum = sum + x;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const std::size_t at = r * d + i;
+      const V x = b != nullptr ? V::load(a + at) + V::load(b + at) : V::load(a + at);
+      x.store(out + at);
+      sum[r] = sum[r] + x;
+    }
   }
-  const V mean(sum_of_lanes(sum) * inverse_d);
-  V squares(0.0f);
+  for (std::size_t r = 0; r < kRows; ++r) mean[r] = V(sum_of_lanes(sum[r]) * inverse_d);
   for (std::size_t i = 0; i < d; i += 4) {
-    const V c = V::load(out + i) - mean;
-    c.store(out + i);
-    squares = squares + c * c;
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const V c = V::load(out + r * d + i) - mean[r];
+      c.store(out + r * d + i);
+      squares[r] = squares[r] + c * c;
+    }
   }
-  const V r(1.0f / std::sqrt(sum_of_lanes(squares) * inverse_d + 1e-5f));
+  for (std::size_t r = 0; r < kRows; ++r) scale[r] = V(1.0f / std::sqrt(sum_of_lanes(squares[r]) * inverse_d + 1e-5f));
   for (std::size_t i = 0; i < d; i += 4) {
-    ((V::load(out + i) * r) * V::load(gamma + i) + V::load(beta + i)).store(out + i);
+    const V factor = V::load(gamma + i), shift = V::load(beta + i);
+    for (std::size_t r = 0; r < kRows; ++r) ((V::load(out + r * d + i) * scale[r]) * factor + shift).store(out + r * d + i);
   }
+}
+
+template <class V, std::size_t kRows>
+inline void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t rows, std::size_t d, float* out) {
+  const auto b_row = [&](std::size_t r) { return b != nullptr ? b + r * d : nullptr; };
+  std::size_t r = 0;
+  for (; r + kRows <= rows; r += kRows) add_layer_norm_of<V, kRows>(a + r * d, b_row(r), gamma, beta, d, out + r * d);
+  for (; r < rows; ++r) add_layer_norm_of<V, 1>(a + r * d, b_row(r), gamma, beta, d, out + r * d);
 }
 
 template <class V>

@@ -76,9 +76,10 @@ struct KernelTable {
   void (*sigmoid)(float* x, std::size_t n);
   void (*tanh)(float* x, std::size_t n);
 
-  // out = layer_norm(a + b) * gamma + beta for one row; `b` may be null (then it is layer_norm(a)). d is a multiple of 64.
-  // `out` may be `a` or `b`.
-  void (*add_layer_norm)(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out);
+  // out = layer_norm(a + b) * gamma + beta for each of `rows` rows of d values; `b` may be null (then it is layer_norm(a)). d is a multiple
+  // of 64. `out` may be `a` or `b`.
+  void (*add_layer_norm)(const float* a, const float* b, const float* gamma, const float* beta, std::size_t rows, std::size_t d,
+                         float* out);
 
   // out = g * t, element by element; `out` may be `g` or `t`. n is a multiple of 4.
   void (*multiply)(const float* g, const float* t, std::size_t n, float* out);

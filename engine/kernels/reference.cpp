@@ -127,14 +127,16 @@ void tanh(float* x, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) x[i] = 1.0f - 2.0f / (1.0f + exp(2.0f * x[i]));
 }
 
-void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out) {
+void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t rows, std::size_t d, float* out) {
   const float inverse_d = 1.0f / static_cast<float>(d);
-  for (std::size_t i = 0; i < d; ++i) out[i] = b != nullptr ? a[i] + b[i] : a[i];
-  const float mean = sum4(d, [&](std::size_t i) { return out[i]; }) * inverse_d;
-  for (std::size_t i = 0; i < d; ++i) out[i] = out[i] - mean;
-  const float variance = sum4(d, [&](std::size_t i) { return out[i] * out[i]; }) * inverse_d;
-  const float r = 1.0f / std::sqrt(variance + 1e-5f);
-  for (std::size_t i = 0; i < d; ++i) out[i] = (out[i] * r) * gamma[i] + beta[i];
+  for (std::size_t row = 0; row < rows; ++row, a += d, out += d) {
+    for (std::size_t i = 0; i < d; ++i) out[i] = b != nullptr ? a[i] + b[row * d + i] : a[i];
+    const float mean = sum4(d, [&](std::size_t i) { return out[i]; }) * inverse_d;
+    for (std::size_t i = 0; i < d; ++i) out[i] = out[i] - mean;
+    const float variance = sum4(d, [&](std::size_t i) { return out[i] * out[i]; }) * inverse_d;
+    const float r = 1.0f / std::sqrt(variance + 1e-5f);
+    for (std::size_t i = 0; i < d; ++i) out[i] = (out[i] * r) * gamma[i] + beta[i];
+  }
 }
 
 void multiply(const float* g, const float* t, std::size_t n, float* out) {

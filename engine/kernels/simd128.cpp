@@ -307,7 +307,7 @@ void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, st
 }
 
 // A tile of tokens in lanes costs as much as this many tokens with rows in lanes.
-constexpr std::size_t kFewTokens = 8;
+constexpr std::size_t kFewTokens = 6;
 
 void binary_linear(const LaidOutMatrix& matrix, Levels levels, std::uint8_t* scratch, float* y) {
   static_assert(lookup::kRowsAtOnce * sizeof(TokenLanes::Sums) <= kLinearScratch && sizeof(RowLanes::Tables) <= kLinearScratch);
@@ -449,7 +449,7 @@ const KernelTable kTable = {
     .softmax = float_kernels::softmax<Float4, 2>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,
-    .add_layer_norm = float_kernels::add_layer_norm<Float4>,
+    .add_layer_norm = float_kernels::add_layer_norm<Float4, 2>,
     .multiply = float_kernels::multiply<Float4>,
     .add = float_kernels::add<Float4>,
     .dot = float_kernels::dot<Float4>,

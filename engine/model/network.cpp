@@ -152,8 +152,8 @@ void Network::embed(std::span<const std::uint32_t> ids, std::size_t first_length
     const bool second = t >= first_length_;
     add_row(*kernels_, pack_->position, second ? t - first_length_ : t, true, row);
     if (pair) add_row(*kernels_, pack_->segment, second ? 1 : 0, true, row);
-    kernels_->add_layer_norm(row, nullptr, norm.gamma.data(), norm.beta.data(), d, row);
   }
+  kernels_->add_layer_norm(use_.state.data(), nullptr, norm.gamma.data(), norm.beta.data(), tokens_, d, use_.state.data());
   tap_("embedding", 0, use_.state.first(tokens_ * d));
 }
 
@@ -200,9 +200,7 @@ void Network::run_block(std::uint32_t index, float gamma) {
   std::span<float> state = use_.state.first(tokens_ * d), branch = use_.branch.first(tokens_ * d);
   const auto add_and_norm = [&](const NormWeights& norm) {
     stage_(Stage::kNorm);
-    for (std::size_t at = 0; at < state.size(); at += d) {
-      kernels_->add_layer_norm(state.data() + at, branch.data() + at, norm.gamma.data(), norm.beta.data(), d, state.data() + at);
-    }
+    kernels_->add_layer_norm(state.data(), branch.data(), norm.gamma.data(), norm.beta.data(), state.size() / d, d, state.data());
   };
   Steps watch{*this, index};
   StepObserver steps;

@@ -34,9 +34,9 @@ async function race(contenders, inputs, rounds, least = 15) {
 }
 
 // beex as its users call it: a string goes in, tokenizing is inside. The answer is plain, so nothing is returned to wait for.
-async function beex(pack, exit, options) {
+async function beex(pack, how, options) {
   const classifier = await load(pack, options);
-  return Object.assign((text) => { classifier.classify(text, { exit }); }, { classifier });
+  return Object.assign((text) => { classifier.classify(text, how); }, { classifier });
 }
 
 // An encoder in onnxruntime-web, one thread. What goes in is made by `bertInput`: there is no tokenizing in its time.
@@ -61,9 +61,9 @@ const madeUp = (tokens) => Array.from({ length: tokens - 2 }, (_, i) => digits((
 /** An encoder shape: every length of `lengths` in tokens, with the onnx files of `precisions`. */
 export async function encoders({ shape, lengths, precisions, rounds }) {
   const contenders = {
-    beex: await beex(`./encoders/${shape}.beex`, 'off'),
-    beex_w1a1: await beex(`./encoders/${shape}.w1a1.beex`, 'off'),
-    beex_scalar: await beex(`./encoders/${shape}.beex`, 'off', { simd: false }),
+    beex: await beex(`./encoders/${shape}.beex`, { exit: 'off' }),
+    beex_w1a1: await beex(`./encoders/${shape}.w1a1.beex`, { exit: 'off' }),
+    beex_scalar: await beex(`./encoders/${shape}.beex`, { exit: 'off' }, { simd: false }),
   };
   for (const precision of precisions) contenders[`ort_${precision}`] = await ort(`./encoders/${shape}.${precision}.onnx`);
   const { tokens } = contenders.beex.classifier.classify(madeUp(32));
@@ -112,9 +112,10 @@ async function fastText() {
 /** Real sentences, `chunk` of them a round. The onnx encoders get as many tokens as a sentence has words and marks, and two: fewer than any tokenizer of word pieces makes. */
 export async function sentences({ pack, texts, shapes, rounds, chunk }) {
   const contenders = {
-    beex_exits: await beex(pack, 'default'),
-    beex_all: await beex(pack, 'off'),
-    beex_linear: await beex(pack, 'entropy:1'), // the linear model inside: below the largest entropy there is
+    beex_exits: await beex(pack, { exit: 'default' }),
+    beex_all: await beex(pack, { exit: 'off' }),
+    beex_fast: await beex(pack, { speed: 'fast' }), // exits and elimination, as the pack's maker measured them
+    beex_linear: await beex(pack, { exit: 'entropy:1' }), // the linear model inside: below the largest entropy there is
     linear_js: hashedLinear(2),
     fasttext: await fastText(),
   };
@@ -128,18 +129,19 @@ export async function sentences({ pack, texts, shapes, rounds, chunk }) {
   for (const name in times) times[name] = times[name].map((ms) => ms / chunk);
   const { classifier } = contenders.beex_exits;
   const results = classifier.classify(texts);
-  const { accuracy_by_exit: exits, accuracy_with_exits } = classifier.info.metadata.metrics.dev;
+  const { accuracy_by_exit: exits, accuracy_with_exits, speeds } = classifier.info.metadata.metrics.dev;
   const mean = (of) => results.reduce((sum, each) => sum + of(each), 0) / texts.length;
   return {
     times, tokens: mean((each) => each.tokens), bert_tokens: words.reduce((sum, n) => sum + n) / texts.length,
-    accuracy: { beex_exits: accuracy_with_exits, beex_all: exits.at(-1), beex_linear: exits[0] }, // of the dev rows, as the pack says
+    // Of the dev rows, as the pack says.
+    accuracy: { beex_exits: accuracy_with_exits, beex_all: exits.at(-1), beex_fast: speeds.find(({ name }) => name === 'fast').accuracy, beex_linear: exits[0] },
     blocks: mean((each) => each.exit.block), of: classifier.info.blocks,
   };
 }
 
 /** Long texts at full depth: ms a token for texts of about these many tokens, made of the sentences. */
 export async function long({ pack, texts, lengths, rounds }) {
-  const run = await beex(pack, 'off');
+  const run = await beex(pack, { exit: 'off' });
   const tokens = (text) => run.classifier.classify(text).tokens;
   const made = {};
   for (const length of lengths) {

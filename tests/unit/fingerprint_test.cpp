@@ -78,9 +78,9 @@ TEST_CASE("a wrong kernel has another fingerprint") {
          for (std::size_t i = 0; i < n; ++i) x[i] = x[i] + 1e-3f;
        })},
       {"add_layer_norm", with(kGood, &KernelTable::add_layer_norm, +[](const float* a, const float* b, const float* gamma, const float* beta,
-                                                                       std::size_t d, float* out) {
-         kGood.add_layer_norm(a, b, gamma, beta, d, out);
-         out[d - 1] = next(out[d - 1]);
+                                                                       std::size_t rows, std::size_t d, float* out) {
+         kGood.add_layer_norm(a, b, gamma, beta, rows, d, out);
+         out[rows * d - 1] = next(out[rows * d - 1]);
        })},
       {"multiply", with(kGood, &KernelTable::multiply, +[](const float* g, const float* t, std::size_t n, float* out) {
          kGood.multiply(g, t, n, out);
