@@ -25,7 +25,6 @@
 
 namespace beex::lookup {
 
-constexpr std::size_t kRowTile = 32;    // rows side by side in the layout
 constexpr std::size_t kTables = 4;      // of 256 entries; more of them would push one another out of the first cache
 constexpr std::size_t kEntries = 256;
 constexpr std::size_t kRowsAtOnce = 1536;
@@ -48,8 +47,8 @@ std::uintptr_t table_address(std::size_t table) {
 }
 #endif
 
-// The layout: [rows / 32][columns / 8][32] bytes of weights, each as the offset of its entry in a table, in 16 bits; then the sum of each
-// row's weights, halved, in 16 bits.
+// The layout: [columns / 8][rows] bytes of weights, each as the offset of its entry in a table, in 16 bits; then the sum of each row's
+// weights, halved, in 16 bits.
 inline std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return (rows * columns / 8 + rows) * sizeof(std::uint16_t); }
 
 template <class L>
@@ -63,7 +62,7 @@ void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, st
     int set = 0;
     for (std::size_t k = 0; k < row_bytes; ++k) {
       const std::uint8_t byte = bits[r * row_bytes + k];
-      put((r / kRowTile * row_bytes + k) * kRowTile + r % kRowTile, static_cast<std::uint16_t>(byte * sizeof(L)));
+      put(k * rows + r, static_cast<std::uint16_t>(byte * sizeof(L)));
       set += std::popcount(byte);
     }
     put(rows * row_bytes + r, static_cast<std::int16_t>(set - static_cast<int>(columns / 2)));
@@ -116,16 +115,19 @@ const L& entry(std::size_t table, const std::uint8_t* weights) {
   return *reinterpret_cast<const L*>(table_address<L>(table) + offset);
 }
 
-// Adds what kCount bytes of weights per row say, `weights` being the first of them for row 0.
+// Adds what kCount bytes of weights per row say: `weights` is the first of them for row 0, the next byte is `stride` further on.
 template <std::size_t kCount, class L>
-void look_up(const std::uint8_t* weights, std::size_t tile_bytes, std::size_t rows, typename L::Sums* sums) {
-  constexpr std::size_t kOffset = sizeof(std::uint16_t), kBytes = kRowTile * kOffset;
-  for (std::size_t r = 0; r < rows; r += kRowTile, weights += tile_bytes) {
-    for (const std::uint8_t* w = weights; w != weights + kBytes; w += kOffset, ++sums) {
-      L sum = entry<L>(0, w);
-      for (std::size_t i = 1; i < kCount; ++i) sum = sum + entry<L>(i, w + i * kBytes);
-      sums->add(sum);
+void look_up(const std::uint8_t* weights, std::size_t stride, std::size_t rows, typename L::Sums* sums) {
+  constexpr std::size_t kOffset = sizeof(std::uint16_t), kTogether = 4;
+  const std::uint8_t* w[kCount];
+  for (std::size_t i = 0; i < kCount; ++i) w[i] = weights + i * stride;
+  for (std::size_t r = 0; r < rows; r += kTogether, sums += kTogether) {
+    for (std::size_t j = 0; j < kTogether; ++j) {
+      L sum = entry<L>(0, w[0] + j * kOffset);
+      for (std::size_t i = 1; i < kCount; ++i) sum = sum + entry<L>(i, w[i] + j * kOffset);
+      sums[j].add(sum);
     }
+    for (std::size_t i = 0; i < kCount; ++i) w[i] += kTogether * kOffset;
   }
 }
 
@@ -145,12 +147,12 @@ void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre
     std::size_t made = 0;
     L full = L::zero();  // the largest sums that the tables so far can give
     const auto empty = [&](std::size_t k) {
-      const std::uint8_t* weights = matrix.bits + (r * row_bytes + (k - made) * kRowTile) * sizeof(std::uint16_t);
-      const std::size_t tile_bytes = row_bytes * kRowTile * sizeof(std::uint16_t);
-      if (made == 4) look_up<4, L>(weights, tile_bytes, rows, sums);
-      if (made == 3) look_up<3, L>(weights, tile_bytes, rows, sums);
-      if (made == 2) look_up<2, L>(weights, tile_bytes, rows, sums);
-      if (made == 1) look_up<1, L>(weights, tile_bytes, rows, sums);
+      const std::uint8_t* weights = matrix.bits + ((k - made) * matrix.rows + r) * sizeof(std::uint16_t);
+      const std::size_t stride = matrix.rows * sizeof(std::uint16_t);
+      if (made == 4) look_up<4, L>(weights, stride, rows, sums);
+      if (made == 3) look_up<3, L>(weights, stride, rows, sums);
+      if (made == 2) look_up<2, L>(weights, stride, rows, sums);
+      if (made == 1) look_up<1, L>(weights, stride, rows, sums);
       made = 0;
       full = L::zero();
     };

@@ -176,7 +176,7 @@ struct TokenLanes {
 // way empty.
 class RowLanes {
  public:
-  static constexpr std::size_t kTokens = 2;
+  static constexpr std::size_t kTokens = 2, kRows = 32;
 
   // tables[k][i][h]: what a nibble of weights adds to S, for token i and half h of byte k.
   using Tables = std::uint8_t[kMaxColumns / 8][kTokens][2][16];
@@ -191,7 +191,7 @@ class RowLanes {
     const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(2 * centre - static_cast<std::int32_t>((1u << levels.bits) - 1u)));
 
     const std::uint8_t* weights = matrix.bits + lookup::laid_out_size(matrix.rows, matrix.columns);
-    for (std::size_t r = 0; r < matrix.rows; r += lookup::kRowTile) {
+    for (std::size_t r = 0; r < matrix.rows; r += kRows) {
       ByteSums sums[kTokens][2];
       for (auto& token : sums) token[0].clear(), token[1].clear();
       const std::uint8_t* table = tables[0][0][0];
@@ -299,10 +299,9 @@ std::size_t laid_out_size(std::size_t rows, std::size_t columns) { return lookup
 void lay_out(const std::uint8_t* bits, std::size_t rows, std::size_t columns, std::uint8_t* out) {
   lookup::lay_out<TokenLanes>(bits, rows, columns, out);
   out += lookup::laid_out_size(rows, columns);
-  constexpr std::size_t kTile = lookup::kRowTile;
   const std::size_t row_bytes = columns / 8;
   for (std::size_t r = 0; r < rows; ++r) {
-    for (std::size_t k = 0; k < row_bytes; ++k) out[(r / kTile * row_bytes + k) * kTile + r % kTile] = bits[r * row_bytes + k];
+    for (std::size_t k = 0; k < row_bytes; ++k) out[(r / RowLanes::kRows * row_bytes + k) * RowLanes::kRows + r % RowLanes::kRows] = bits[r * row_bytes + k];
   }
 }
 
