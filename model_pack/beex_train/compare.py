@@ -13,6 +13,7 @@ from typing import Any, Sequence
 from .baseline import fasttext_baseline, linear_baseline
 from .data import DataError, Table, is_multi_label, read_table
 from .fit import Settings, fit
+from .results import percent, table
 
 
 def find(folder: Path, part: str) -> Path:
@@ -63,15 +64,14 @@ def compare_all(folders: Sequence[Path], rows: int, per_label: int, settings: Se
 
 
 def text(found: dict[str, Any]) -> str:
-    """A table of the results, and the mean gain over the better of the two baselines."""
-    lines = [f"{'data':<24}{'rows':>7}{'linear':>9}{'fastText':>10}{'beex':>8}{'gain':>7}{'seconds':>9}{'kB':>7}"]
-    gains = []
+    """Markdown: a line for each data set, and the mean gain over the better of the two baselines."""
+    lines, gains = [], []
     for name, r in found.items():
         gains.append(100 * (r["ours"] - max(r["linear"], r["fasttext"])))
-        lines.append(
-            f"{name:<24}{r['train_rows']:>7,}{100 * r['linear']:>9.2f}{100 * r['fasttext']:>10.2f}{100 * r['ours']:>8.2f}{gains[-1]:>+7.2f}"
-            f"{r['seconds']:>9.0f}{r['bytes'] / 1000:>7.0f}"
-        )
+        scores = [percent(r[who], 1) for who in ("linear", "fasttext", "ours")]
+        lines.append([name, f"{r['train_rows']:,}", f"{r['dev_rows']:,}", *scores, f"{gains[-1]:+.1f}", f"{r['seconds']:.0f}", f"{r['bytes'] / 1000:,.0f}"])
     better = sum(gain > 0 for gain in gains)
-    lines.append(f"better than both on {better} of {len(gains)}, by {sum(gains) / len(gains):+.2f} points on average (micro-F1 where several labels hold)")
-    return "\n".join(lines)
+    return (
+        table(["data", "rows", "dev rows", "TF-IDF + LR", "fastText", "fit", "gain", "seconds", "kB"], lines)
+        + f"\n\nBetter than both on {better} of {len(gains)}, by {sum(gains) / len(gains):+.1f} points on average. Accuracy, or micro-F1 where a text may have several labels."
+    )

@@ -24,7 +24,8 @@ def test_compares_on_drawn_rows_and_keeps_what_is_done(tmp_path, rows, capsys):
     out.write_text(json.dumps(made))
     assert main([*command[:2], str(tmp_path / "second"), *command[2:]]) == 0
     assert list(json.loads(out.read_text())) == ["first", "second"]
-    assert " 12.50" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "| first | 100 | 80 |" in printed and "| 12.5 |" in printed and "Better than both on" in printed
     assert main(["compare", str(tmp_path), "--out", str(out)]) == 1
     assert "holds no train.tsv" in capsys.readouterr().err
 
