@@ -25,7 +25,7 @@
 
 namespace beex::lookup {
 
-constexpr std::size_t kTables = 4;      // of 256 entries; more of them would push one another out of the first cache
+constexpr std::size_t kTables = 4;  // of 256 entries; more of them would push one another out of the first cache
 constexpr std::size_t kEntries = 256;
 constexpr std::size_t kRowsAtOnce = 1536;
 
