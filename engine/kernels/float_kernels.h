@@ -2,6 +2,7 @@
 // of FORMAT.md's sum4, so the scalar and the SIMD table add in the same order.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 
@@ -18,16 +19,18 @@ inline float sum_of_lanes(V sum) {
   return (lane[0] + lane[1]) + (lane[2] + lane[3]);
 }
 
-// kRows rows side by side: the steps of one row wait for one another. The padding takes part with nothing to add.
+// Softmax and norm take kRows rows side by side, as the steps of one wait for one another: row r is at x + r * stride. With a stride of 0 they are
+// one row, done kRows times over; so all rows are loaded before any is stored. A single row may be left over, so kRows is 1 or 2.
+
+// The padding takes part with nothing to add.
 template <class V, std::size_t kRows>
-inline void softmax_of(float* x, std::size_t n) {
-  const std::size_t stride = padded(n);
-  V largest[kRows], sum[kRows];
+inline void softmax_of(float* x, std::size_t stride, std::size_t n) {
+  V value[kRows], largest[kRows], sum[kRows];
   for (std::size_t r = 0; r < kRows; ++r) {
     largest[r] = V::load(x + r * stride);
     sum[r] = V(0.0f);
   }
-  for (std::size_t i = 4; i < stride; i += 4) {
+  for (std::size_t i = 4; i < n; i += 4) {
     for (std::size_t r = 0; r < kRows; ++r) largest[r] = larger(largest[r], V::load(x + r * stride + i));
   }
   for (V& row : largest) {
@@ -35,26 +38,24 @@ inline void softmax_of(float* x, std::size_t n) {
     row.store(lane);
     row = V(larger(larger(lane[0], lane[1]), larger(lane[2], lane[3])));
   }
-  for (std::size_t i = 0; i < stride; i += 4) {
+  for (std::size_t i = 0; i < n; i += 4) {
     for (std::size_t r = 0; r < kRows; ++r) {
-      V e = exp(V::load(x + r * stride + i) - largest[r]);
-      if (n - i < 4) e = first_lanes(e, n - i);
-      e.store(x + r * stride + i);
-      sum[r] = sum[r] + e;
+      value[r] = exp(V::load(x + r * stride + i) - largest[r]);
+      if (n - i < 4) value[r] = first_lanes(value[r], n - i);
+      sum[r] = sum[r] + value[r];
     }
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
   }
-  for (std::size_t r = 0; r < kRows; ++r) {
-    const V inverse(1.0f / sum_of_lanes(sum[r]));
-    for (std::size_t i = 0; i < stride; i += 4) (V::load(x + r * stride + i) * inverse).store(x + r * stride + i);
+  for (V& each : sum) each = V(1.0f / sum_of_lanes(each));
+  for (std::size_t i = 0; i < n; i += 4) {
+    for (std::size_t r = 0; r < kRows; ++r) value[r] = V::load(x + r * stride + i) * sum[r];
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
   }
 }
 
-// `kRows` rows together, where there are so many.
 template <class V, std::size_t kRows>
 inline void softmax(float* x, std::size_t rows, std::size_t n) {
-  std::size_t r = 0;
-  for (; r + kRows <= rows; r += kRows) softmax_of<V, kRows>(x + r * padded(n), n);
-  for (; r < rows; ++r) softmax_of<V, 1>(x + r * padded(n), n);
+  for (std::size_t r = 0; r < rows; r += kRows) softmax_of<V, kRows>(x + r * padded(n), rows - r < kRows ? 0 : padded(n), n);
 }
 
 template <class V>
@@ -68,39 +69,37 @@ inline void tanh(float* x, std::size_t n) {
 }
 
 template <class V, std::size_t kRows>
-inline void add_layer_norm_of(const float* a, const float* b, const float* gamma, const float* beta, std::size_t d, float* out) {
+inline void layer_norm_of(const float* gamma, const float* beta, std::size_t stride, std::size_t d, float* x) {
   const float inverse_d = 1.0f / static_cast<float>(d);
-  V sum[kRows], mean[kRows], squares[kRows], scale[kRows];
+  V value[kRows], sum[kRows], squares[kRows];
   for (std::size_t r = 0; r < kRows; ++r) sum[r] = squares[r] = V(0.0f);
   for (std::size_t i = 0; i < d; i += 4) {
-    for (std::size_t r = 0; r < kRows; ++r) {
-      const std::size_t at = r * d + i;
-      const V x = b != nullptr ? V::load(a + at) + V::load(b + at) : V::load(a + at);
-      x.store(out + at);
-      sum[r] = sum[r] + x;
-    }
+    for (std::size_t r = 0; r < kRows; ++r) sum[r] = sum[r] + V::load(x + r * stride + i);
   }
-  for (std::size_t r = 0; r < kRows; ++r) mean[r] = V(sum_of_lanes(sum[r]) * inverse_d);
+  for (V& each : sum) each = V(sum_of_lanes(each) * inverse_d);  // the mean
   for (std::size_t i = 0; i < d; i += 4) {
     for (std::size_t r = 0; r < kRows; ++r) {
-      const V c = V::load(out + r * d + i) - mean[r];
-      c.store(out + r * d + i);
-      squares[r] = squares[r] + c * c;
+      value[r] = V::load(x + r * stride + i) - sum[r];
+      squares[r] = squares[r] + value[r] * value[r];
     }
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
   }
-  for (std::size_t r = 0; r < kRows; ++r) scale[r] = V(1.0f / std::sqrt(sum_of_lanes(squares[r]) * inverse_d + 1e-5f));
+  for (V& each : squares) each = V(1.0f / std::sqrt(sum_of_lanes(each) * inverse_d + 1e-5f));
   for (std::size_t i = 0; i < d; i += 4) {
     const V factor = V::load(gamma + i), shift = V::load(beta + i);
-    for (std::size_t r = 0; r < kRows; ++r) ((V::load(out + r * d + i) * scale[r]) * factor + shift).store(out + r * d + i);
+    for (std::size_t r = 0; r < kRows; ++r) value[r] = (V::load(x + r * stride + i) * squares[r]) * factor + shift;
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
   }
 }
 
 template <class V, std::size_t kRows>
 inline void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t rows, std::size_t d, float* out) {
-  const auto b_row = [&](std::size_t r) { return b != nullptr ? b + r * d : nullptr; };
-  std::size_t r = 0;
-  for (; r + kRows <= rows; r += kRows) add_layer_norm_of<V, kRows>(a + r * d, b_row(r), gamma, beta, d, out + r * d);
-  for (; r < rows; ++r) add_layer_norm_of<V, 1>(a + r * d, b_row(r), gamma, beta, d, out + r * d);
+  if (b != nullptr) {
+    for (std::size_t i = 0; i < rows * d; i += 4) (V::load(a + i) + V::load(b + i)).store(out + i);
+  } else if (out != a) {
+    std::copy_n(a, rows * d, out);
+  }
+  for (std::size_t r = 0; r < rows; r += kRows) layer_norm_of<V, kRows>(gamma, beta, rows - r < kRows ? 0 : d, d, out + r * d);
 }
 
 template <class V>

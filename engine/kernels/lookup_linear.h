@@ -150,9 +150,8 @@ void tile(const LaidOutMatrix& matrix, const Levels& levels, std::int32_t centre
       const std::uint8_t* weights = matrix.bits + ((k - made) * matrix.rows + r) * sizeof(std::uint16_t);
       const std::size_t stride = matrix.rows * sizeof(std::uint16_t);
       if (made == 4) look_up<4, L>(weights, stride, rows, sums);
-      if (made == 3) look_up<3, L>(weights, stride, rows, sums);
-      if (made == 2) look_up<2, L>(weights, stride, rows, sums);
-      if (made == 1) look_up<1, L>(weights, stride, rows, sums);
+      if (made % 4 >= 2) look_up<2, L>(weights, stride, rows, sums);
+      if (made % 2 == 1) look_up<1, L>(weights + (made - 1) * stride, stride, rows, sums);
       made = 0;
       full = L::zero();
     };
