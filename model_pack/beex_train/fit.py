@@ -47,6 +47,7 @@ class Settings:
     base: str = "auto"  # a base encoder's file, "none", or "auto": the one that comes with the trainer, unless keep_case is set
     blocks: int = 0
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
+    drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
@@ -257,7 +258,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         weight = weigh_linear(model, held)
         held_logits, _ = run(model, held.inputs)
         if settings.drop_blocks:
-            blocks = useful_blocks(held.inputs.merge(held_logits), held.targets, multi)
+            blocks = useful_blocks(held.inputs.merge(held_logits), held.targets, multi, settings.drop_within)
             model.keep_blocks(blocks)
             held_logits = held_logits[: blocks + 1]
     calibration = calibrate(held_logits, held, multi, settings.most_work)
@@ -329,14 +330,14 @@ def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> 
     return Calibration(temperatures, thresholds, rule)
 
 
-def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool) -> int:
-    """The fewest blocks whose last exit is as good as the best on held-out rows, give or take a quarter of a standard error of the loss
-    difference; one at least."""
+def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool, within: float) -> int:
+    """The fewest blocks whose last exit is as good as the best on held-out rows, give or take `within` standard errors of the loss difference;
+    one at least."""
     losses = exits.calibrated_losses(logits, targets, multi)
     best = 1 + int(losses[1:].mean(-1).argmin())
     for blocks in range(1, best):
         difference = losses[blocks] - losses[best]
-        if difference.mean() <= 0.25 * difference.std() / len(targets) ** 0.5:
+        if difference.mean() <= within * difference.std() / len(targets) ** 0.5:
             return blocks
     return best
 
