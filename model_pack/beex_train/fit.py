@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import sys
 import time
 from dataclasses import asdict, dataclass, field, replace
@@ -32,6 +33,7 @@ LINEAR_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0)  # to choos
 SKIP_WIDTH = 16  # of the skip gates' hidden layer
 MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 SPEED_TOKENS = 60_000  # of dev rows on which the named settings are measured
+LEAST_WHOLE_WORDS = 0.6  # in the base's vocabulary: of English tables 79 to 95 % of the words are, of 17 languages together 46
 CHECKED_ROWS = 64  # dev rows on which the pack's simulation is compared with the trained network
 
 
@@ -44,7 +46,7 @@ class Settings:
     licence: str = ""
     data: str = ""
     limits: list[str] = field(default_factory=list)  # what people should know before they use the pack
-    base: str = "auto"  # a base encoder's file, "none", or "auto": the one that comes with the trainer, unless keep_case is set
+    base: str = "auto"  # a base encoder's file, "none", or "auto": the one that comes with the trainer, if it knows the texts' words and keep_case is not set
     blocks: int = 0
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
@@ -158,6 +160,14 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     targets = np.concatenate([targets, np.array(list(soft.values()), np.float32).reshape(-1, len(names))])
 
     base = settings.load_base()
+    if base is not None and settings.base == "auto":
+        sample = random.Random(settings.seed).sample(fitting.texts, min(2000, len(fitting)))
+        if (known := Encoder(base.vocabulary).whole_words(sample)) < LEAST_WHOLE_WORDS:
+            notes.append(
+                f"the base encoder reads English, and knows {100 * known:.0f} % of the words here: training starts from nothing instead, with a vocabulary "
+                "of these texts, as with --base none --keep-case"
+            )
+            base, settings = None, replace(settings, base="none", keep_case=True)
     if base is not None:
         encoder, most = Encoder(base.vocabulary), base.config.max_tokens
     else:

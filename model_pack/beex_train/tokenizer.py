@@ -78,6 +78,15 @@ class Encoder:
         """Token ids of each text, without [CLS] and [SEP]."""
         return [encoding.ids for encoding in self.encodings(texts)]
 
+    def whole_words(self, texts: Sequence[str]) -> float:
+        """Share of the texts' words that are in the vocabulary as they are, and not in pieces or not at all; 1 without any word."""
+        words = whole = 0
+        for encoding in self.encodings(texts):
+            pieces = Counter(encoding.word_ids)
+            words += len(pieces)
+            whole += sum(pieces[word] == 1 and id_ != self.unk_id for word, id_ in zip(encoding.word_ids, encoding.ids))
+        return whole / words if words else 1.0
+
     def windows(self, ids: Sequence[int], max_tokens: int) -> list[list[int]]:
         """FORMAT.md "Windows": the ids of one text as one or more inputs [CLS] … [SEP] of at most max_tokens."""
         room = max_tokens - 2

@@ -11,7 +11,10 @@ import pytest
 import torch
 
 from beex_train import train as train_module
+from beex_train.base import DEFAULT
 from beex_train.cli import main
+from beex_train.data import Table
+from beex_train.fit import Settings, prepare
 from beex_train.pack import PackFile
 from conftest import ROOT
 
@@ -91,6 +94,17 @@ def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
     assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "1", "--keep-checkpoint"]) == 0
     assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "2"]) == 1
     assert "other settings" in capsys.readouterr().err
+
+
+def test_texts_that_the_base_cannot_read_start_from_nothing():
+    german = ["Die Rechnung stimmt nicht, bitte prüfen Sie meine Bestellung", "Vielen herzlichen Dank für die schnelle Lieferung gestern"]
+    english = ["The bill is wrong, please look at my order", "Many thanks for the quick delivery of yesterday"]
+    for texts, reads in ((german, False), (english, True)):
+        table = Table("table", ["bad", "good"] * 60, [f"{texts[i % 2]} {i}" for i in range(120)])
+        prepared = prepare(Settings(), table, None, None)
+        assert (prepared.base is not None) == reads and prepared.settings.keep_case != reads
+        assert any("reads English" in note for note in prepared.notes) != reads
+    assert prepare(Settings(base=str(DEFAULT)), table, None, None).base is not None, "who names a base gets it"
 
 
 def test_length_of_a_run_follows_the_data():
