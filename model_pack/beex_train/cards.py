@@ -32,7 +32,9 @@ def publish(folder: Path) -> str:
     if (runs := folder / "reports" / "ablations.json").exists():
         (folder / "cards" / "ablations.md").write_text(ablation_page(json.loads(runs.read_text(encoding="utf-8"))), encoding="utf-8")
     if (runs := folder / "reports" / "compare.json").exists():
-        (folder / "cards" / "compare.md").write_text(comparison_page(json.loads(runs.read_text(encoding="utf-8"))), encoding="utf-8")
+        few = folder / "reports" / "compare50.json"
+        found = [json.loads(path.read_text(encoding="utf-8")) if path.exists() else {} for path in (runs, few)]
+        (folder / "cards" / "compare.md").write_text(comparison_page(*found), encoding="utf-8")
     (folder / "pareto.svg").write_text(picture(folder), encoding="utf-8")
     return f"{pack_table(folder)}\n\n{paper_table(folder)}"
 
@@ -61,14 +63,16 @@ def ablation_page(runs: dict[str, Any]) -> str:
     )
 
 
-def comparison_page(found: dict[str, Any]) -> str:
-    """What `beex-train compare` found, with how to read it."""
+def comparison_page(found: dict[str, Any], few: dict[str, Any]) -> str:
+    """What `beex-train compare` found on many rows and on 50 of every label, with how to read it."""
+    of_few = f"\n## 50 rows of every label\n\nThe same with `--per-label 50 --out model_pack/reports/compare50.json`.\n\n{compare.text(few)}\n" if few else ""
     return (
         f"{HEAD}\n\n# What `fit` makes of your own table\n\n"
         "`scripts/beex-train compare FOLDER… --rows 5000 --compile --threads 1 --out model_pack/reports/compare.json` trains on at most 5,000 rows of each data set, with no\n"
         "other option than these, beside a linear model (TF-IDF of words and word pairs, logistic regression) and fastText on the same rows. Percent of the dev rows, one seed;\n"
         "seconds on one core of a machine that did other things too; kilobytes of the pack before compression.\n\n"
         f"{compare.text(found)}\n"
+        f"{of_few}"
     )
 
 

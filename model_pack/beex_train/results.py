@@ -7,7 +7,7 @@ Reports are files in `reports/`, written by scripts/make-pack:
     NAME.bias.json               the bias probe of the pack (bias.py)
     baselines.json               majority answer, linear model and fastText, by data set
     ablations.json               runs of `beex-train ablate`, by data set and variant
-    compare.json                 runs of `beex-train compare`, by data set
+    compare.json, compare50.json runs of `beex-train compare`, by data set, the second with --per-label 50
 
 NAME is a pack's, or a data set's that has no pack. What has no file is None here and a dash in print.
 """
@@ -38,7 +38,7 @@ DATA_SETS = {
     "duplicates": "qqp_partial",
 }  # fmt: skip
 REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
-OTHERS = {"baselines.json", "ablations.json", "compare.json"}  # in `reports`, of no single pack
+OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
 DASH = "–"
 
 Report = dict[str, Any]
