@@ -25,6 +25,7 @@ inline float sum_of_lanes(V sum) {
 // The padding takes part with nothing to add.
 template <class V, std::size_t kRows>
 inline void softmax_of(float* x, std::size_t stride, std::size_t n) {
+  static_assert(kRows <= 2);
   V value[kRows], largest[kRows], sum[kRows];
   for (std::size_t r = 0; r < kRows; ++r) {
     largest[r] = V::load(x + r * stride);
@@ -70,6 +71,7 @@ inline void tanh(float* x, std::size_t n) {
 
 template <class V, std::size_t kRows>
 inline void layer_norm_of(const float* gamma, const float* beta, std::size_t stride, std::size_t d, float* x) {
+  static_assert(kRows <= 2);
   const float inverse_d = 1.0f / static_cast<float>(d);
   V value[kRows], sum[kRows], squares[kRows];
   for (std::size_t r = 0; r < kRows; ++r) sum[r] = squares[r] = V(0.0f);

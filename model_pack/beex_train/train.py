@@ -136,7 +136,7 @@ def train(
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
         step, best, best_loss, model.profile = state["step"], state["best"], state["best_loss"], state["profile"]
-        earlier = state["seconds"]
+        earlier = state.get("seconds", 0.0)  # none in a checkpoint of an older version
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
         model.initialise(*inputs.tensors(first_round[0], paired, device))
