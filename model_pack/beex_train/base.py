@@ -68,6 +68,11 @@ class Base:
         state = self.state | {"embeddings.token": self.state["embeddings.token"][rows]}
         return replace(self, config=replace(self.config, vocabulary_size=len(rows)), vocabulary=list(vocabulary), state=state)
 
+    def with_positions(self, tokens: int) -> "Base":
+        """The same base for windows of at most so many tokens."""
+        state = self.state | {"embeddings.position": self.state["embeddings.position"][:tokens]}
+        return replace(self, config=replace(self.config, max_tokens=len(state["embeddings.position"])), state=state)
+
     def model(self) -> Classifier:
         """The base itself, which turns texts into vectors."""
         model = Classifier(self.config)

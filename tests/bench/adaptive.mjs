@@ -17,8 +17,8 @@ import { withGates, withSkipThreshold } from './gates.mjs';
 import { mean, ratio, spread } from './statistics.mjs';
 
 const PARTS = ['clock', 'tuning', 'budgets'];
-// Packs, with the folders of --data that have rows for them.
-const FOLDERS = { sentiment: 'sst2', topic: 'agnews_partial', question: 'trec6', emotion: 'emotion', reviews: 'imdb' };
+const MEASURED = ['sentiment', 'topic', 'question', 'emotion', 'reviews'];
+const FOLDERS = JSON.parse(readFileSync(join(root, 'model_pack/data_sets.json'), 'utf8')); // of --data, by pack
 const LONG = 'reviews';
 const SPEEDUPS = [1.25, 1.6, 2, 3, 4];
 const BUDGETS = [0.25, 0.5, 1, 2]; // ms
@@ -41,7 +41,7 @@ function rowsFor(pack, most) {
 
 function readRows(folder) {
   const path = ['dev.tsv', 'dev.tsv.xz'].map((name) => join(folder, name)).find(existsSync);
-  if (!path) throw new Error(`${folder} has no dev.tsv (label, text) and no dev.tsv.xz; --data is a folder with ${Object.values(FOLDERS).join(', ')}.`);
+  if (!path) throw new Error(`${folder} has no dev.tsv (label, text) and no dev.tsv.xz; --data is a folder with ${MEASURED.map((name) => FOLDERS[name]).join(', ')}.`);
   const content = path.endsWith('.xz') ? execFileSync('xz', ['-dc', path], { encoding: 'utf8', maxBuffer: 2 ** 28 }) : readFileSync(path, 'utf8');
   return content.trim().split(/\r?\n/).slice(1).map((line) => line.split('\t')).map(([label, text]) => ({ label, text }));
 }
@@ -113,7 +113,7 @@ const runsOf = (classifier, settings) => Object.fromEntries(Object.entries(setti
 const measure = {
   async clock() {
     const clock = {};
-    for (const name of Object.keys(FOLDERS)) {
+    for (const name of MEASURED) {
       const bytes = packBytes(name), pack = await beex.load(bytes), { info } = pack;
       const rows = rowsFor(name, (name === LONG ? 60 : 200) / (quick ? 5 : 1)), rounds = quick ? 3 : 5;
       const words = [1.25, 2].map((speedup) => [`words ${speedup}x`, { speed: { speedup }, exit: 'off' }]).filter(([, setting]) => serves(pack, setting));

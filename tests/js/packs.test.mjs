@@ -13,6 +13,7 @@ const names = Object.keys(exports).filter((path) => path.startsWith('./packs/'))
 const KNOWN = {
   banking: ['i lost my card yesterday', 'lost_or_stolen_card'],
   clickbait: ['21 Things Only People With Curly Hair Will Understand', 'clickbait'],
+  duplicates: [{ a: 'How can I lose weight fast?', b: 'What is the fastest way to lose weight?' }, 'duplicate'],
   emotion: ['i feel so happy and full of joy today', 'joy'],
   emotions: ['thank you so much, this made me really happy', 'joy'],
   intent: ['what is the weather like in berlin today', 'weather'],

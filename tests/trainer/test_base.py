@@ -1,6 +1,7 @@
 """The base encoder: starts as its teacher, learns its states, is kept in a small file, and starts a classifier."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from beex_train import pretrain as pretrain_module
 from beex_train.base import Base, save_base
 from beex_train.cli import main
 from beex_train.data import DataError
-from beex_train.pack import PackFile
+from beex_train.pack import PackError, PackFile
 from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teacher, word_means
+from beex_train.restore import base_of_pack, restore
 from beex_train.simulate import Simulator
 from beex_train.teach import Teacher
 from beex_train.tokenizer import Encoder, most_used, train_vocabulary
+from conftest import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -107,9 +110,40 @@ def test_fit_starts_from_the_base(base_file, train_file, dev_file, tmp_path, opt
     assert json.loads(report.read_text())["dev"]["accuracy"] > 0.9
 
 
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_pack_is_a_base_that_says_what_the_pack_says(base_file, tmp_path, bits):
+    base = Base.load(base_file)
+    base.config = replace(base.config, embedding_bits=bits)
+    save_base(tmp_path / "base.npz", base.model(), base.vocabulary, base.about)
+    out = tmp_path / "base.beex"
+    assert main(["export", str(tmp_path / "base.npz"), "--out", str(out)]) == 0
+    again, packed = base_of_pack(PackFile.open(out)), restore(PackFile.open(out))
+    ids = torch.tensor([Encoder(base.vocabulary).windows(Encoder(base.vocabulary).tokens(["the film is charming and warm"])[0], 32)[0]])
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    with torch.no_grad():
+        difference = [float((a - b).abs().mean() / b.abs().mean()) for a, b in zip(again.model().eval().states(ids, mask), packed.states(ids, mask))]
+    assert difference[0] < (0.002 if bits == 1 else 0.1), "rows of one bit are rounded to themselves"
+    assert max(difference) < 0.1
+    assert again.with_positions(9).config.max_tokens == 9 and again.with_positions(99).config.max_tokens == 32
+
+
+def test_fit_makes_a_smaller_pack_of_a_pack(base_file, train_file, dev_file, tmp_path):
+    large, small = tmp_path / "large.beex", tmp_path / "small.beex"
+    command = ["fit", str(train_file), "--dev", str(dev_file), "--learning-rate", "0.002"]
+    assert main([*command, "--base", str(base_file), "--no-drop-blocks", "--rounds", "2", "--out", str(large)]) == 0
+    smaller = ["--base", str(large), "--blocks", "1", "--base-pieces", "120", "--max-tokens", "16", "--rounds", "4"]
+    assert main([*command, *smaller, "--out", str(small)]) == 0
+    pack = PackFile.open(small)
+    assert (pack.config["blocks"], pack.config["vocabulary_size"], pack.config["max_tokens"]) == (1, 120, 16)
+    assert pack.metadata["metrics"]["dev"]["accuracy"] > 0.9
+
+
 def test_what_is_no_base_is_refused(tmp_path):
     with pytest.raises(DataError, match="no such base"):
         Base.load(tmp_path / "missing.npz")
     (tmp_path / "broken.npz").write_bytes(b"PK not really")
     with pytest.raises(DataError, match="not a base encoder"):
         Base.load(tmp_path / "broken.npz")
+    cased = PackFile.open(ROOT / "model_pack" / "packs" / "language.beex")
+    with pytest.raises(PackError, match="keeps case"):
+        base_of_pack(cased)

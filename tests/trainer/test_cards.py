@@ -52,6 +52,7 @@ def folder(tmp_path):
     """A model_pack with one pack of two blocks, two seeds, a float twin of two seeds, and baselines; a recipe without a pack."""
     for part in ("recipes", "packs", "reports"):
         (tmp_path / part).mkdir()
+    (tmp_path / "data_sets.json").write_text('{"sentiment": "sst2", "topic": "agnews_partial"}')
     (tmp_path / "recipes" / "sentiment.toml").write_text(RECIPE)
     (tmp_path / "recipes" / "topic.toml").write_text(RECIPE.replace("sentiment", "topic"))
     own = made_report([80, 84, 86], notes=["rows left out: 3"])

@@ -4,7 +4,9 @@ import pytest
 
 from beex_train.cli import main
 from beex_train.data import DataError
-from beex_train.teach import paragraphs, read_soft_labels, sample, sentences
+from beex_train.pack import ExitRule, PackFile
+from beex_train.simulate import Simulator
+from beex_train.teach import PackTeacher, paragraphs, read_soft_labels, sample, sentences
 
 TEXT = "A fine<br />film. It was over too soon!  Why?\n\n  \nOne\tmore paragraph, of a single sentence\n"
 
@@ -42,3 +44,20 @@ def test_a_teacher_labels_whole_paragraphs_and_goes_on_where_it_was(tmp_path, tr
 
     with pytest.raises(DataError, match="columns"):
         read_soft_labels(out, ["bad", "good", "neither"])
+
+
+def test_a_pack_teaches(tmp_path, train_file, dev_file):
+    plain, pack, out = tmp_path / "plain.txt", tmp_path / "large.beex", tmp_path / "soft.tsv"
+    plain.write_text("the film is charming and warm. the film is dull and bleak.\n")
+    fit = ["fit", str(train_file), "--base", "none", "--blocks", "1", "--hidden-size", "64", "--heads", "2", "--slfn-size", "64", "--rounds", "8"]
+    assert main([*fit, "--out", str(pack)]) == 0
+    command = ["teach", str(train_file), "--dev", str(dev_file), "--unlabelled", str(plain), "--augment", "5", "--teacher", str(pack)]
+    assert main([*command, "--out", str(out)]) == 0
+    found = dict(zip(*read_soft_labels(out, ["good", "bad"])))
+    assert len(found) == 7
+    simulator = Simulator(PackFile.open(pack))
+    for text, probabilities in found.items():
+        exact = simulator.classify(text, policy=ExitRule()).probabilities
+        assert probabilities == pytest.approx([exact[simulator.pack.lines("labels").index(name)] for name in ("good", "bad")], abs=0.02)
+    with pytest.raises(DataError, match="cannot teach up, down"):
+        PackTeacher(pack, ["up", "down"])
