@@ -17,13 +17,17 @@ from typing import Any, Sequence
 from .adaptive import Loaded
 from .baseline import majority_baseline
 from .compare import find
+from .cost import Cost
 from .data import DataError, is_multi_label, read_table
+from .elimination import gamma_for
 from .fit import Settings, fit
-from .pack import ExitRule, PackFile
+from .pack import ExitRule, PackFile, Policy
 from .results import over_seeds, percent, table
 from .train import SKIP_ABOVE
 
-GATED = {"blocks": 3, "drop_blocks": False}
+THREE_BLOCKS = {"blocks": 3, "drop_blocks": False}
+GATED = THREE_BLOCKS | {"skip_budget": 0.67}
+SPEEDUPS = (2.0, 3.0)  # by elimination alone
 VARIANTS: dict[str, dict[str, Any]] = {
     "the defaults": {},
     "straight-through surrogate": {"surrogate": "straight-through"},
@@ -39,16 +43,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "from nothing, SLFN open": {"base": "none", "slfn_form": "open"},
     "from nothing, SLFN rectified": {"base": "none", "slfn_form": "rectified"},
     "from nothing, plain feed-forward": {"base": "none", "slfn_form": "plain"},
-    "three blocks, no gates": GATED,
-    "gates": GATED | {"skip_budget": 0.67},
-    "gates, contrast, second stage": GATED | {"skip_budget": 0.67, "contrast": 0.05, "head_rounds": 1.0},
+    "three blocks, no gates": THREE_BLOCKS,
+    "three blocks, fewer words in training": THREE_BLOCKS | {"elimination": 0.5},
+    "gates": GATED,
+    "gates, contrast, second stage": GATED | {"contrast": 0.05, "head_rounds": 1.0},
 }
 Run = dict[str, Any]
 
 
 def measure(folder: Path, rows: int, settings: Settings, compile: bool) -> Run:
     """One fit on at most `rows` training rows of a folder, measured on its dev rows: {"setting": {"accuracy", "macro_f1", "work"}}, with
-    work as a share of the dense cost; exits only, gates only and both have what the network's own exit rule and gates do."""
+    work as a share of the dense cost; exits only, gates only and both have what the network's own exit rule and gates do, elimination what its profile
+    does when it is tuned to half and a third of the work."""
     train = read_table(find(folder, "train"), rows, seed=1)  # the same rows for every seed
     dev = read_table(find(folder, "dev"), multi_label=is_multi_label(train))
     with tempfile.TemporaryDirectory() as scratch:
@@ -61,11 +67,14 @@ def measure(folder: Path, rows: int, settings: Settings, compile: bool) -> Run:
     if fitted.pack is not None:
         pack = PackFile(fitted.pack)
         loaded = Loaded.of(pack, dev)
-        policies = {"exits": (pack.exit_rule, 1.0)}
+        cost, all_run = Cost.of_model(loaded.model.config), ExitRule()
+        policies = {"exits": Policy(pack.exit_rule)}
         if len(loaded.model.gates):
-            policies |= {"gates": (ExitRule(), SKIP_ABOVE), "exits and gates": (pack.exit_rule, SKIP_ABOVE)}
-        for name, (rule, skip) in policies.items():
-            routed = loaded.exits(skip=skip).route(rule)
+            policies |= {"gates": Policy(all_run, skip=SKIP_ABOVE), "exits and gates": Policy(pack.exit_rule, skip=SKIP_ABOVE)}
+        for speedup in SPEEDUPS:
+            policies[f"elimination to 1/{speedup:g}"] = Policy(all_run, gamma_for(cost, loaded.model.profile, loaded.inputs.lengths, speedup))
+        for name, policy in policies.items():
+            routed = loaded.exits(policy.gamma, policy.skip).route(policy.rule)
             run[name] = {"accuracy": loaded.quality(routed), "work": routed.work}
     return run
 
@@ -99,7 +108,7 @@ def text(found: dict[str, dict[str, list[Run]]]) -> str:
             continue
         lines = []
         for variant, runs in variants.items():
-            for setting in ("all blocks", "exits", "gates", "exits and gates"):
+            for setting in dict.fromkeys(name for run in runs for name, value in run.items() if isinstance(value, dict)):
                 known = [run[setting] for run in runs if setting in run]
                 if known:
                     works = mean(run["work"] for run in known)

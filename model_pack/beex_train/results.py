@@ -32,7 +32,7 @@ VARIANTS = {
     "noexit0": "without the linear model inside",
     "teacher": "with a teacher's soft labels",
 }
-REPORT = re.compile(r"(?P<name>[\w-]+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
+REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
 OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
 DASH = "–"
 

@@ -31,6 +31,8 @@ def test_runs_variants_and_seeds_and_keeps_what_is_done(folder, capsys):
     # The dense cost has no gates in it: where none skips, the work is above it.
     assert gated["exits"]["work"] < 1 and gated["exits and gates"]["work"] < gated["gates"]["work"] < 1.5
 
+    assert 0.45 < gated["elimination to 1/2"]["work"] < 1, "as near as whole words of short texts come"
+
     made[GATES][0]["gates"]["accuracy"] = 0.125  # not run again
     out.write_text(json.dumps({"set": made}))
     assert main([*command, GATES, "--seeds", "2"]) == 0
