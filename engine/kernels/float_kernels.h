@@ -121,38 +121,37 @@ inline float dot(const float* x, const float* y, std::size_t n) {
   return sum_of_lanes(sum);
 }
 
-// kRows rows by 16 columns at a time: a value is loaded once for all rows.
-template <class V, std::size_t kRows>
+// kRows rows by kWide groups of four columns at a time: a value is loaded once for all rows, a weight once for all columns.
+template <class V, std::size_t kRows, std::size_t kWide>
 inline void weighted_sum_of(const float* weight, const float* values, std::size_t stride, std::size_t tokens, std::size_t columns,
                             float* out, std::size_t out_stride) {
-  for (std::size_t k = 0; k < columns; k += 16) {
-    V sum[kRows][4];
+  for (std::size_t k = 0; k < columns; k += 4 * kWide) {
+    V sum[kRows][kWide], value[kWide];
     for (auto& row : sum) {
       for (V& s : row) s = V(0.0f);
     }
     for (std::size_t j = 0; j < tokens; ++j) {
-      const float* x = values + j * stride + k;
-      const V value[4] = {V::load(x), V::load(x + 4), V::load(x + 8), V::load(x + 12)};
+      for (std::size_t n = 0; n < kWide; ++n) value[n] = V::load(values + j * stride + k + 4 * n);
       for (std::size_t i = 0; i < kRows; ++i) {
         const V w(weight[i * padded(tokens) + j]);
-        for (std::size_t n = 0; n < 4; ++n) sum[i][n] = sum[i][n] + w * value[n];
+        for (std::size_t n = 0; n < kWide; ++n) sum[i][n] = sum[i][n] + w * value[n];
       }
     }
     for (std::size_t i = 0; i < kRows; ++i) {
-      for (std::size_t n = 0; n < 4; ++n) sum[i][n].store(out + i * out_stride + k + 4 * n);
+      for (std::size_t n = 0; n < kWide; ++n) sum[i][n].store(out + i * out_stride + k + 4 * n);
     }
   }
 }
 
 // `kRows` rows of weights together, where there are so many.
-template <class V, std::size_t kRows>
+template <class V, std::size_t kRows, std::size_t kWide>
 inline void weighted_sum(const float* weight, std::size_t rows, const float* values, std::size_t stride, std::size_t tokens,
                          std::size_t columns, float* out, std::size_t out_stride) {
   std::size_t i = 0;
   for (; i + kRows <= rows; i += kRows) {
-    weighted_sum_of<V, kRows>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
+    weighted_sum_of<V, kRows, kWide>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
   }
-  for (; i < rows; ++i) weighted_sum_of<V, 1>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
+  for (; i < rows; ++i) weighted_sum_of<V, 1, kWide>(weight + i * padded(tokens), values, stride, tokens, columns, out + i * out_stride, out_stride);
 }
 
 }  // namespace beex::float_kernels

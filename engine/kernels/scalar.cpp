@@ -1,4 +1,5 @@
 // Kernels for any machine: eight bytes in a 64-bit word, floats in plain C++.
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/float_kernels.h"
@@ -8,9 +9,24 @@
 namespace beex::scalar {
 namespace {
 
-// q of one activation, as in the header of `quantize`.
+// The bits of a number as another one. (std::bit_cast is not in Emscripten 3.1.6's library.)
+template <class To, class From>
+To as(From from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+
+// q of one activation, as in the header of `quantize`; `largest` is the largest level. Floats that are not negative are in the order of their
+// bits, so the level is clamped as a whole number: a compiler makes branches of a clamp of floats, and nobody can guess which way they go.
 std::uint32_t level(float x, float threshold, float inverse_step, float middle, float largest) {
-  return static_cast<std::uint32_t>(beex::clamp(beex::round_down((x - threshold) * inverse_step) + middle, 0.0f, largest));
+  constexpr std::int32_t kInfinity = 0x7f800000;
+  std::int32_t bits = as<std::int32_t>(beex::round_down((x - threshold) * inverse_step) + middle);
+  bits &= ~(bits >> 31) & ~((kInfinity - (bits & 0x7fffffff)) >> 31);  // what is negative or no number becomes 0
+  const std::int32_t above = bits - as<std::int32_t>(largest);
+  const float level = as<float>(bits - (above & ~(above >> 31)));
+  return as<std::uint32_t>(level + 8388608.0f) & 15;  // adding 2^23 leaves the whole number in the low bits
 }
 
 void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {
@@ -33,13 +49,20 @@ struct TokenLanes {
   std::uint64_t word;
 
   struct Sums {
-    std::uint64_t even, odd;  // of the lanes 0, 2, 4, 6 and 1, 3, 5, 7
-    void clear() { even = odd = 0; }
+    std::uint64_t all, odd;  // sums of words, and of the lanes 1, 3, 5, 7; the others are the difference
+    void clear() { all = odd = 0; }
     void add(TokenLanes x) {
-      even += x.word & kEvenBytes;
+      all += x.word;
       odd += x.word >> 8 & kEvenBytes;
     }
-    std::int32_t lane(std::size_t t) const { return static_cast<std::uint16_t>((t % 2 == 0 ? even : odd) >> 8 * (t - t % 2)); }
+    // The sums of all lanes.
+    void lanes(std::int32_t* out) const {
+      const std::uint64_t even = all - (odd << 8);
+      for (std::size_t t = 0; t < kTokens; t += 2) {
+        out[t] = static_cast<std::uint16_t>(even >> 8 * t);
+        out[t + 1] = static_cast<std::uint16_t>(odd >> 8 * t);
+      }
+    }
   };
 
   static TokenLanes zero() { return {0}; }
@@ -65,14 +88,25 @@ struct TokenLanes {
   }
 
   static void store(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
+    if (count == kTokens) return store_tokens<kTokens>(sums, magnitude, affine, rows, kTokens, y);
+    store_tokens<0>(sums, magnitude, affine, rows, count, y);
+  }
+
+ private:
+  // kCount tokens, or where it is 0, `count`.
+  template <std::size_t kCount>
+  static void store_tokens(const Sums* sums, const Sums& magnitude, const lookup::Affine& affine, std::size_t rows, std::size_t count, float* y) {
+    std::int32_t of_all[kTokens], of_row[kTokens];
+    magnitude.lanes(of_all);
     for (std::size_t i = 0; i < rows; ++i) {
       const std::size_t r = affine.first + i;
       std::int16_t half_sum;
       std::memcpy(&half_sum, lookup::half_sums(affine.matrix, r), sizeof half_sum);
       const std::int32_t offset = affine.shift * half_sum;
-      for (std::size_t t = 0; t < count; ++t) {
-        const std::int32_t half = 2 * sums[i].lane(t) - magnitude.lane(t) + offset;
-        y[t * affine.matrix.rows + i] = static_cast<float>(2 * half) * affine.matrix.scale[r] + affine.matrix.bias[r];
+      const float scale = affine.matrix.scale[r], bias = affine.matrix.bias[r];
+      sums[i].lanes(of_row);
+      for (std::size_t t = 0; t < (kCount > 0 ? kCount : count); ++t) {
+        y[t * affine.matrix.rows + i] = static_cast<float>(2 * (2 * of_row[t] - of_all[t] + offset)) * scale + bias;
       }
     }
   }
@@ -105,17 +139,50 @@ void quantize_signed(const float* x, std::size_t stride, std::size_t tokens, std
   }
 }
 
+// Four products a multiplication: where a = sum_i a_i X^i and b = sum_i b_(3-i) X^i with X = 2^16, the top field of a b is a_0 b_0 + … + a_3 b_3.
+// Fields below zero borrow from those above; kFieldsAbove, added once, gives back what they borrowed.
+constexpr std::size_t kFields = 4, kSlice = 64, kQueries = 8;
+constexpr std::uint64_t kFieldsAbove = 0x0000'8000'8000'8000u;
+
+std::uint64_t fields(std::int8_t a, std::int8_t b, std::int8_t c, std::int8_t d) {
+  const auto wide = [](std::int8_t x) { return static_cast<std::uint64_t>(std::int64_t{x}); };
+  return wide(a) + (wide(b) << 16) + (wide(c) << 32) + (wide(d) << 48);
+}
+
+// Scores of at most kQueries rows from `columns` <= kSlice columns, before they are scaled: a field holds at most 16 times four products of 225.
+// Sums of slices are whole numbers below 2^24, and so exact.
+void add_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens, std::size_t columns,
+                float* scores) {
+  std::uint64_t query[kQueries][kSlice / kFields], key[kSlice / kFields];
+  for (std::size_t i = 0; i < rows; ++i) {
+    const std::int8_t* u = queries + i * stride;
+    for (std::size_t k = 0; k < columns; k += kFields) query[i][k / kFields] = fields(u[k], u[k + 1], u[k + 2], u[k + 3]);
+  }
+  for (std::size_t j = 0; j < tokens; ++j) {
+    const std::int8_t* u = keys + j * stride;
+    for (std::size_t k = 0; k < columns; k += kFields) key[k / kFields] = fields(u[k + 3], u[k + 2], u[k + 1], u[k]);
+    for (std::size_t i = 0; i < rows; ++i) {
+      std::uint64_t sum = kFieldsAbove;
+      for (std::size_t n = 0; n < columns / kFields; n += 4) {  // columns is a multiple of 16
+        sum += query[i][n] * key[n] + query[i][n + 1] * key[n + 1] + query[i][n + 2] * key[n + 2] + query[i][n + 3] * key[n + 3];
+      }
+      scores[i * padded(tokens) + j] += static_cast<float>(static_cast<std::int64_t>(sum) >> 48);
+    }
+  }
+}
+
 void attention_scores(const std::int8_t* queries, std::size_t rows, const std::int8_t* keys, std::size_t stride, std::size_t tokens,
                       std::size_t head_size, float scale, float* scores) {
-  for (std::size_t i = 0; i < rows; ++i) {
-    const std::int8_t* query = queries + i * stride;
-    float* row = scores + i * padded(tokens);
-    for (std::size_t j = 0; j < tokens; ++j) {
-      const std::int8_t* key = keys + j * stride;
-      std::int32_t sum = 0;
-      for (std::size_t k = 0; k < head_size; ++k) sum += query[k] * key[k];
-      row[j] = static_cast<float>(sum) * scale;
+  std::fill_n(scores, rows * padded(tokens), 0.0f);
+  for (std::size_t i = 0; i < rows; i += kQueries) {
+    for (std::size_t k = 0; k < head_size; k += kSlice) {
+      add_scores(queries + i * stride + k, std::min(kQueries, rows - i), keys + k, stride, tokens, std::min(kSlice, head_size - k),
+                 scores + i * padded(tokens));
     }
+  }
+  for (std::size_t i = 0; i < rows; ++i) {
+    float* row = scores + i * padded(tokens);
+    for (std::size_t j = 0; j < tokens; ++j) row[j] = row[j] * scale;
     for (std::size_t j = tokens; j < padded(tokens); ++j) row[j] = row[tokens - 1];
   }
 }
@@ -143,7 +210,7 @@ const KernelTable kTable = {
     .binary_linear = binary_linear,
     .quantize_signed = quantize_signed,
     .attention_scores = attention_scores,
-    .weighted_sum = float_kernels::weighted_sum<Float4, 1>,
+    .weighted_sum = float_kernels::weighted_sum<Float4, 1, 2>,
     .softmax = float_kernels::softmax<Float4, 1>,
     .sigmoid = float_kernels::sigmoid<Float4>,
     .tanh = float_kernels::tanh<Float4>,

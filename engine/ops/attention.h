@@ -23,7 +23,7 @@ struct AttentionParameters {
 };
 
 // Queries that go through the kernels together.
-constexpr std::size_t kAttentionRows = 2;
+constexpr std::size_t kAttentionRows = 8;
 
 // Work memory; what is in it before and after a call does not matter.
 struct AttentionScratch {
