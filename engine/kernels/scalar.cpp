@@ -25,8 +25,8 @@ std::uint32_t level(float x, float threshold, float inverse_step, float middle, 
   std::int32_t bits = as<std::int32_t>(beex::round_down((x - threshold) * inverse_step) + middle);
   bits &= ~(bits >> 31) & ~((kInfinity - (bits & 0x7fffffff)) >> 31);  // what is negative or no number becomes 0
   const std::int32_t above = bits - as<std::int32_t>(largest);
-  const float level = as<float>(bits - (above & ~(above >> 31)));
-  return as<std::uint32_t>(level + 8388608.0f) & 15;  // adding 2^23 leaves the whole number in the low bits
+  const float clamped = as<float>(bits - (above & ~(above >> 31)));
+  return as<std::uint32_t>(clamped + 8388608.0f) & 15;  // adding 2^23 leaves the whole number in the low bits
 }
 
 void quantize(const float* x, std::size_t stride, const float* threshold, float inverse_step, Levels levels) {

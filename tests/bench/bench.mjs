@@ -85,17 +85,22 @@ const measure = {
       for (let i = 0; i < times; i++) loads.push(await load(which));
       return { ...Object.fromEntries(['cold', 'warm'].map((cache) => [cache, spread(loads.map((each) => each[cache] / 1000))])), bytes: loads[0].bytes };
     };
-    await browser.startOnLocalhost('beex'); // the server compresses its files
-    await browser.startOnLocalhost('ort');
+    // Each once before, as the server compresses its files then.
+    const times = async (load, counts) => {
+      const found = {};
+      for (const [which, count] of Object.entries(counts)) if (count > 0) found[which] = await runs(load, which, count);
+      return found;
+    };
+    await times(browser.startOnLocalhost, { beex: 1, beex_small: 1, ort: 1 });
     const start = {
-      localhost_s: { beex: await runs(browser.startOnLocalhost, 'beex', quick ? 5 : 15), ort: await runs(browser.startOnLocalhost, 'ort', quick ? 1 : 5) },
-      fast_4g_s: { beex: await runs(browser.startOnFast4G, 'beex', quick ? 1 : 5), ...(!quick && { ort: await runs(browser.startOnFast4G, 'ort', 2) }) },
+      localhost_s: await times(browser.startOnLocalhost, quick ? { beex: 5, beex_small: 1, ort: 1 } : { beex: 15, beex_small: 5, ort: 5 }),
+      fast_4g_s: await times(browser.startOnFast4G, quick ? { beex: 1, beex_small: 1, ort: 0 } : { beex: 5, beex_small: 5, ort: 2 }),
     };
     for (const each of Object.values(start.fast_4g_s)) each.least = browser.leastOnFast4G(each.bytes);
-    const { localhost_s: { beex, ort }, fast_4g_s: { beex: far } } = start;
+    const { localhost_s: { beex, ort }, fast_4g_s: { beex: far, beex_small: small } } = start;
     return {
       cold_localhost_s: beex.cold.median, warm_localhost_s: beex.warm.median, cold_fast_4g_s: far.cold.median, warm_fast_4g_s: far.warm.median,
-      least_fast_4g_s: far.least, memory_mb: (await browser.memory('beex')) / 1e6, ort_memory_mb: (await browser.memory('ort')) / 1e6,
+      least_fast_4g_s: far.least, small_cold_fast_4g_s: small.cold.median, memory_mb: (await browser.memory('beex')) / 1e6, ort_memory_mb: (await browser.memory('ort')) / 1e6,
       cold_localhost_vs_ort: ort.cold.median / beex.cold.median, start,
     };
   },

@@ -19,12 +19,14 @@ const FIRST = 'a charming and often affecting journey';
 
 // A page says what it answered and when, in ms since the navigation began. Each is bundled as a site would do it, and tells the browser
 // at once what the script will ask for.
-const START = {
-  beex: `
+const beexPage = (pack) => `
     import { load } from 'beex';
-    import sentiment from 'beex/packs/sentiment';
-    const { label } = (await load(sentiment)).classify(${JSON.stringify(FIRST)});
-    globalThis.first = { label, ms: performance.now() };`,
+    import pack from 'beex/packs/${pack}';
+    const { label } = (await load(pack)).classify(${JSON.stringify(FIRST)});
+    globalThis.first = { label, ms: performance.now() };`;
+const START = {
+  beex: beexPage('sentiment'),
+  beex_small: beexPage('sentiment_small'),
   ort: `
     import { InferenceSession, Tensor, env } from 'onnxruntime-web/wasm';
     env.wasm.numThreads = 1;
@@ -133,8 +135,10 @@ function watchMemories() {
 
 // A folder for each, with what a bundler would emit.
 async function writeStartPages(folder) {
+  const beexFiles = (pack) => ['dist/engine.wasm', `dist/packs/${pack}.beex`].map((path) => join(installed, path));
   const beside = {
-    beex: ['dist/engine.wasm', 'dist/packs/sentiment.beex'].map((path) => join(installed, path)),
+    beex: beexFiles('sentiment'),
+    beex_small: beexFiles('sentiment_small'),
     ort: [join(peers, 'onnxruntime-web/dist/ort-wasm-simd-threaded.wasm'), join(models, 'tiny.int8.onnx')],
   };
   for (const [name, source] of Object.entries(START)) {
