@@ -59,7 +59,8 @@ class Settings:
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
-    ngram_bytes: int = 320_000  # most bytes of its table
+    ngram_bytes: int = 320_000  # most bytes of its table, and
+    ngram_rows: int = 131_072  # most rows
     rounds: float = 0.0  # over the training rows
     windows: int = 1  # of a long text that learn together, drawn at random in every round
     activation_bits: int = 0  # the base's, or 4
@@ -196,7 +197,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     linear = None
     if settings.ngrams:
         columns = len(names) - (not multi)
-        buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, sum(map(len, inputs.ids)))
+        buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, min(settings.ngram_rows, 2 * sum(map(len, inputs.ids))))
         data |= {"ngram_buckets": buckets, "ngram_bits": ModelConfig.ngram_bits, "ngram_longest": settings.ngram_longest, "text_ngrams": settings.text_ngrams}
     if settings.skip_budget:
         data["skip_width"] = SKIP_WIDTH
@@ -232,12 +233,17 @@ def build(prepared: Prepared) -> Classifier:
     return model
 
 
+def step_for(tokens_a_round: int) -> tuple[int, float]:
+    """Tokens of a batch and the learning rate for so many tokens in a round."""
+    return next((batch, rate) for most, batch, rate in STEPS if tokens_a_round <= most)
+
+
 def plan_of(prepared: Prepared) -> Plan:
     """Settings, with what they leave open decided from the data."""
     settings = prepared.settings
     tokens = prepared.rows.inputs.tokens_a_round(settings.windows)
     from_base = prepared.base is not None
-    batch_tokens, rate = next((batch, rate) for most, batch, rate in STEPS if tokens <= most)
+    batch_tokens, rate = step_for(tokens)
     return Plan(
         rounds=settings.rounds or rounds_for(tokens),
         batch_tokens=settings.batch_tokens or batch_tokens,

@@ -38,11 +38,10 @@ class LinearModel:
     out_of_fold: np.ndarray  # what the network learns beside: logits (inputs, classes), each from a fit that did not see the input's row
 
 
-def table_buckets(columns: int, bits: int, most_bytes: int, tokens: int) -> int:
-    """Buckets of a table of at most `most_bytes`, for so many columns of so many bits and training tokens."""
+def table_buckets(columns: int, bits: int, most_bytes: int, most_rows: int) -> int:
+    """Buckets of a table of at most so many bytes and rows, of so many columns of so many bits; a power of two."""
     row_bytes = (columns * bits + 7) // 8  # rows start at whole bytes
-    most = min(most_bytes // row_bytes, 2 * tokens, 131_072)
-    return 1 << max(8, most.bit_length() - 1)
+    return 1 << max(8, min(most_bytes // row_bytes, most_rows).bit_length() - 1)
 
 
 def fit_linear(inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:

@@ -14,7 +14,7 @@ from beex_train import train as train_module
 from beex_train.base import DEFAULT
 from beex_train.cli import main
 from beex_train.data import Table
-from beex_train.fit import Settings, prepare
+from beex_train.fit import Settings, prepare, step_for
 from beex_train.pack import PackFile
 from conftest import ROOT
 
@@ -108,6 +108,7 @@ def test_texts_that_the_base_cannot_read_start_from_nothing():
 
 
 def test_length_of_a_run_follows_the_data():
+    assert [step_for(tokens)[0] for tokens in (1000, 70_000, 10_000_000)] == [256, 1024, 2048]
     assert [train_module.rounds_for(tokens) for tokens in (1000, 70_000, 10_000_000)] == [15, 10, 1]
 
 
