@@ -58,7 +58,7 @@ def measure(folder: Path, rows: int, settings: Settings, compile: bool) -> Run:
     train = read_table(find(folder, "train"), rows, seed=1)  # the same rows for every seed
     dev = read_table(find(folder, "dev"), multi_label=is_multi_label(train))
     with tempfile.TemporaryDirectory() as scratch:
-        fitted = fit(settings, train, dev, None, Path(scratch) / "checkpoint", compile)
+        fitted = fit(settings, train, dev, (), Path(scratch) / "checkpoint", compile)
     found = fitted.report["dev"]
     run: Run = {
         "train_rows": len(train), "dev_rows": len(dev), "majority": majority_baseline(train, dev).scores["accuracy"], "blocks": fitted.report["blocks"],

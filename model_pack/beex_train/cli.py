@@ -102,12 +102,13 @@ def _fit(arguments: argparse.Namespace) -> None:
     dev = read_table(arguments.dev, multi_label=is_multi_label(table)) if arguments.dev else None
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
-    soft = Path(arguments.soft_labels) if arguments.soft_labels else None
+    soft = [Path(path) for path in arguments.soft_labels]
     if arguments.unlabelled or arguments.augment:
-        soft = out.with_suffix(".soft.tsv")
+        made = out.with_suffix(".soft.tsv")
+        soft.append(made)
         unlabelled = Path(arguments.unlabelled) if arguments.unlabelled else None
         teach(
-            table, dev, soft, unlabelled, variations=arguments.augment, teacher=arguments.teacher, seed=settings.seed, held_out=settings.hold_out,
+            table, dev, made, unlabelled, variations=arguments.augment, teacher=arguments.teacher, seed=settings.seed, held_out=settings.hold_out,
         )  # fmt: skip
     fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
     if rank_and_world()[0] > 0:
@@ -260,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", help="rows to measure on, in the same form")
     command.add_argument("--out", required=True, help="the pack to write")
     command.add_argument("--recipe", help="TOML file with settings")
-    command.add_argument("--soft-labels", help="output of `teach`: more texts with a teacher's probabilities")
+    command.add_argument("--soft-labels", nargs="+", default=[], help="outputs of `teach`: more texts with teachers' probabilities, of which the mean is taken")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label (kept beside the pack, in .soft.tsv) and the pack to learn from")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack, for --unlabelled and --augment")

@@ -44,7 +44,7 @@ def compare(folder: Path, rows: int, per_label: int, settings: Settings, compile
     dev = read_table(find(folder, "dev"), multi_label=is_multi_label(table))
     measure = "micro_f1" if is_multi_label(table) else "accuracy"
     with tempfile.TemporaryDirectory() as scratch:
-        fitted = fit(settings, table, dev, None, Path(scratch) / "checkpoint", compile)
+        fitted = fit(settings, table, dev, (), Path(scratch) / "checkpoint", compile)
     return {
         "measure": measure, "train_rows": len(table), "dev_rows": len(dev),
         "linear": linear_baseline(table, dev).scores[measure], "fasttext": fasttext_baseline(table, dev, settings.seed).scores[measure],

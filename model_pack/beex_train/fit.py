@@ -27,7 +27,7 @@ from .passes import all_logits, run
 from .restore import base_of_pack
 from .simulate import Simulator
 from .sizes import sizes
-from .teach import read_soft_labels, teacher_embeddings
+from .teach import mean_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, most_used, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
@@ -146,7 +146,7 @@ def known_words(base: Base, texts: Sequence[str], seed: int) -> float:
     return Encoder(base.vocabulary).whole_words(random.Random(seed).sample(texts, min(WORDS_OF_TEXTS, len(texts))))
 
 
-def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None) -> Prepared:
+def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path] = ()) -> Prepared:
     """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model."""
     read = table.notes
     table, notes = clean(table)
@@ -161,15 +161,13 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Pa
     kept, held = hold_out(table, settings.hold_out, settings.seed)
     fitting, held_table = table.rows(kept), table.rows(held)
 
-    soft: dict[str, list[float]] = {}
-    if soft_labels is not None:
-        hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
-        soft = {text: row for text, row in zip(*read_soft_labels(soft_labels, names)) if text not in hidden}
+    hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
+    soft = {text: row for text, row in mean_soft_labels(soft_labels, names).items() if text not in hidden}
     targets = class_targets(fitting, names)
     if soft and not paired:
         for row, text in enumerate(fitting.texts):
             if text in soft:
-                targets[row] = settings.hard_weight * targets[row] + (1 - settings.hard_weight) * np.array(soft.pop(text), np.float32)
+                targets[row] = settings.hard_weight * targets[row] + (1 - settings.hard_weight) * soft.pop(text)
     texts = fitting.texts + list(soft)
     targets = np.concatenate([targets, np.array(list(soft.values()), np.float32).reshape(-1, len(names))])
 
@@ -255,7 +253,7 @@ def plan_of(prepared: Prepared) -> Plan:
 
 
 def fit(
-    settings: Settings, table: Table, dev: Table | None, soft_labels: Path | None, checkpoint: Path, compile: bool = False,
+    settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path], checkpoint: Path, compile: bool = False,
     device: str = "cpu",
 ) -> Fitted:  # fmt: skip
     """Train, calibrate on held-out training rows, choose size, thresholds and exit rule there, measure on `dev`, export.

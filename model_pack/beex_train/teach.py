@@ -25,6 +25,7 @@ import zipfile
 from pathlib import Path
 from typing import Iterable, Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -329,6 +330,16 @@ def read_soft_labels(path: Path, names: Sequence[str]) -> tuple[list[str], list[
             texts.append(cells[0])
             rows.append([float(cells[i]) for i in order])
     return texts, rows
+
+
+def mean_soft_labels(paths: Sequence[Path], names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What several soft-label files say of each text, probabilities in the order of `names`: the mean of those that have the text. Teachers that err
+    differently are together better than the best of them."""
+    said: dict[str, list[list[float]]] = {}
+    for path in paths:
+        for text, row in zip(*read_soft_labels(path, names)):
+            said.setdefault(text, []).append(row)
+    return {text: np.mean(rows, 0) for text, rows in said.items()}
 
 
 @torch.no_grad()

@@ -101,10 +101,10 @@ def test_texts_that_the_base_cannot_read_start_from_nothing():
     english = ["The bill is wrong, please look at my order", "Many thanks for the quick delivery of yesterday"]
     for texts, reads in ((german, False), (english, True)):
         table = Table("table", ["bad", "good"] * 60, [f"{texts[i % 2]} {i}" for i in range(120)])
-        prepared = prepare(Settings(), table, None, None)
+        prepared = prepare(Settings(), table, None)
         assert (prepared.base is not None) == reads and prepared.settings.keep_case != reads
         assert any("reads English" in note for note in prepared.notes) != reads
-    assert prepare(Settings(base=str(DEFAULT)), table, None, None).base is not None, "who names a base gets it"
+    assert prepare(Settings(base=str(DEFAULT)), table, None).base is not None, "who names a base gets it"
 
 
 def test_length_of_a_run_follows_the_data():

@@ -6,7 +6,7 @@ from beex_train.cli import main
 from beex_train.data import DataError
 from beex_train.pack import ExitRule, PackFile
 from beex_train.simulate import Simulator
-from beex_train.teach import PackTeacher, paragraphs, read_soft_labels, sample, sentences
+from beex_train.teach import PackTeacher, mean_soft_labels, paragraphs, read_soft_labels, sample, sentences
 
 TEXT = "A fine<br />film. It was over too soon!  Why?\n\n  \nOne\tmore paragraph, of a single sentence\n"
 
@@ -61,3 +61,12 @@ def test_a_pack_teaches(tmp_path, train_file, dev_file):
         assert probabilities == pytest.approx([exact[simulator.pack.lines("labels").index(name)] for name in ("good", "bad")], abs=0.02)
     with pytest.raises(DataError, match="cannot teach up, down"):
         PackTeacher(pack, ["up", "down"])
+
+
+def test_of_several_teachers_the_mean_counts(tmp_path):
+    one, two = tmp_path / "one.tsv", tmp_path / "two.tsv"
+    one.write_text("text\tp:good\tp:bad\nfine\t0.9\t0.1\ndull\t0.2\t0.8\n")
+    two.write_text("text\tp:bad\tp:good\nfine\t0.3\t0.7\nmore\t0.5\t0.5\n")
+    found = mean_soft_labels([one, two], ["bad", "good"])
+    assert {text: row.round(3).tolist() for text, row in found.items()} == {"fine": [0.2, 0.8], "dull": [0.8, 0.2], "more": [0.5, 0.5]}
+    assert mean_soft_labels([], ["bad", "good"]) == {}
