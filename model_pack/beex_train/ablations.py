@@ -99,6 +99,27 @@ def ablate(
     return found
 
 
+def overview(found: dict[str, dict[str, list[Run]]]) -> str:
+    """Markdown: float twin, 1-bit and few-bit activations side by side, a line for each data set that has them; all blocks / exits, in percent."""
+    lines = []
+    for data_set, variants in found.items():
+        if not {"the defaults", "1-bit activations", "float twin"} <= variants.keys():
+            continue
+
+        def both(variant: str) -> str:
+            runs = variants[variant]
+            settings = [name for name in ("all blocks", "exits") if all(name in run for run in runs)]
+            return " / ".join(over_seeds((run[name]["accuracy"] for run in runs), 1) for name in settings)
+
+        own = variants["the defaults"]
+        works = percent(mean(run["exits"]["work"] for run in own), 0)
+        lines.append([
+            data_set, percent(own[0]["majority"], 1), both("float twin"), both("1-bit activations"), both("the defaults"), works,
+            str(min(len(variants[name]) for name in ("the defaults", "1-bit activations", "float twin"))),
+        ])  # fmt: skip
+    return table(["data", "majority", "float twin", "1-bit activations", "few-bit activations", "work with exits", "seeds"], lines)
+
+
 def text(found: dict[str, dict[str, list[Run]]]) -> str:
     """Markdown: a table for each data set, a line for each variant; means and standard deviations over the seeds, in percent."""
     parts = []

@@ -59,6 +59,8 @@ def ablation_page(runs: dict[str, Any]) -> str:
         "percent, mean ± standard deviation over the seeds; work is a share of the dense cost ([FORMAT.md](../FORMAT.md), \"Cost\"), gates, exits and look-ups counted.\n"
         "Exits are the network's own rule, chosen on held-out training rows. These are short runs on few rows, to compare with each other and with nothing else;\n"
         "on some hundred dev rows a difference of two points is no more than chance.\n\n"
+        "## Bits of the activations\n\nAccuracy with all blocks / with exits. One-bit weights but for the float twin; few-bit: the base's four.\n\n"
+        f"{ablations.overview(runs)}\n\n"
         f"{ablations.text(runs)}\n"
     )
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from beex_train.ablations import VARIANTS, text
+from beex_train.ablations import VARIANTS, overview, text
 from beex_train.cli import main
 
 TINY = ["--base", "none", "--hidden-size", "64", "--heads", "2", "--slfn-size", "64", "--vocabulary-size", "300", "--rounds", "1"]
@@ -52,3 +52,11 @@ def test_an_unknown_variant_names_those_there_are(folder, capsys):
 
 def test_a_variant_without_a_run_yet_is_left_out():
     assert text({"set": {"gates": []}}) == ""
+
+
+def test_the_overview_sets_bits_side_by_side():
+    def run(accuracy, exits=None):
+        return {"majority": 0.5, "all blocks": {"accuracy": accuracy, "work": 1.0}} | ({"exits": {"accuracy": exits, "work": 0.4}} if exits else {})
+
+    found = {"set": {"the defaults": [run(0.9, 0.89), run(0.92, 0.91)], "1-bit activations": [run(0.8, 0.79)], "float twin": [run(0.93)]}, "other": {"the defaults": [run(0.7, 0.7)]}}
+    assert overview(found).splitlines()[2:] == ["| set | 50.0 | 93.0 | 80.0 / 79.0 | 91.0 ± 1.4 / 90.0 ± 1.4 | 40 | 1 |"]
