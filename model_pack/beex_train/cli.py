@@ -206,7 +206,7 @@ def _teach(arguments: argparse.Namespace) -> None:
     teach(
         read_table(arguments.train), read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
         arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
-        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens,
+        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end,
     )  # fmt: skip
 
 
@@ -315,6 +315,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
     command.add_argument("--paragraphs", action="store_true", help="label whole paragraphs of it, not sentences")
     command.add_argument("--max-tokens", type=int, default=MAX_TOKENS, help="that the teacher reads of a text")
+    command.add_argument("--keep-end", action="store_true", help="of a longer text it reads the end, not the start: verdicts of reviews stand there")
     command.add_argument("--tables", nargs="*", default=[], help="other labelled files, of which the texts are labelled too")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts to make and label")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack")

@@ -1,4 +1,4 @@
-"""A picture of what bytes buy on SST-2: the `sentiment` pack at every depth beside a linear model, fastText and published small BERTs."""
+"""A picture of what bytes buy on SST-2: the `sentiment` pack at every depth and the small one beside a linear model, fastText and published small BERTs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .results import dev, load, percent
+from .results import accuracy, dev, load, percent
 
 WIDTH, HEIGHT = 760, 440
 LEFT, RIGHT, TOP, BOTTOM = 60, 20, 52, 84  # margins of the plot
@@ -42,7 +42,8 @@ PUBLISHED = (
 
 def picture(folder: Path) -> str:
     """The picture as SVG, from what `folder` (model_pack) holds."""
-    result = load(folder).get("sentiment")
+    results = load(folder)
+    result, small = results.get("sentiment"), results.get("sentiment_small")
     drawn = [_axes()]
     if result and (floor := result.baseline("linear").get("accuracy")):
         y = _y(100 * floor)
@@ -54,6 +55,9 @@ def picture(folder: Path) -> str:
     drawn += [_published(each) for each in PUBLISHED]
     if result and result.pack and (accuracies := dev(result.own).get("accuracy_by_exit")):
         drawn.append(_depths(result.size["by_depth"], [100 * a for a in accuracies]))
+    if small and small.pack and (share := accuracy(small.own)):
+        size = small.size["bytes"]
+        drawn += [_dot(size, 100 * share, "beex"), _text(_x(size), _y(100 * share) - 14, f"small: {percent(share, 1)}", "beex strong", "middle")]
     return _document("\n".join(drawn))
 
 

@@ -83,16 +83,18 @@ def unite_parts(name: str) -> Path | None:
 
 
 class Teacher(nn.Module):
-    """A float encoder, mean pooling and a linear head."""
+    """A float encoder, mean pooling and a linear head. Of longer texts it reads `max_tokens` at the start, or with `keep_end` at the end."""
 
-    def __init__(self, folder: Path, classes: int, max_tokens: int = MAX_TOKENS):
+    def __init__(self, folder: Path, classes: int, max_tokens: int = MAX_TOKENS, keep_end: bool = False):
         super().__init__()
         self.max_tokens = max_tokens
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-        self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.encoder = AutoModel.from_pretrained(folder)
+        self.tokenizer = AutoTokenizer.from_pretrained(folder, truncation_side="left" if keep_end else "right")
+        config = AutoConfig.from_pretrained(folder)
+        config.attention_probs_dropout_prob = 0.0  # it would double the time of a step on a CPU
+        self.encoder = AutoModel.from_pretrained(folder, config=config)
         self.head = nn.Linear(self.encoder.config.hidden_size, classes)
 
     def forward(self, texts: Sequence[str]) -> torch.Tensor:
@@ -285,6 +287,7 @@ def teach(
     held_out: int = 0,
     whole: bool = False,
     max_tokens: int = MAX_TOKENS,
+    keep_end: bool = False,
 ) -> None:
     """Fine-tune `teacher` on `train`, unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
     `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
@@ -300,7 +303,7 @@ def teach(
     hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
     train = train.rows(kept)
     torch.manual_seed(seed)
-    model = PackTeacher(Path(teacher), names) if teacher.endswith(".beex") else Teacher(teacher_folder(teacher), len(names), max_tokens)
+    model = PackTeacher(Path(teacher), names) if teacher.endswith(".beex") else Teacher(teacher_folder(teacher), len(names), max_tokens, keep_end)
     texts = set(sample((paragraphs if whole else sentences)(unlabelled), count, seed)) if unlabelled else set()
     for table in map(read_table, tables):
         texts.update(table.texts + (table.texts_b or []))

@@ -1,12 +1,13 @@
 """Soft labels: what is read from plain text, and what a teacher writes."""
 
 import pytest
+import torch
 
 from beex_train.cli import main
 from beex_train.data import DataError
 from beex_train.pack import ExitRule, PackFile
 from beex_train.simulate import Simulator
-from beex_train.teach import PackTeacher, mean_soft_labels, paragraphs, read_soft_labels, sample, sentences
+from beex_train.teach import PackTeacher, Teacher, mean_soft_labels, paragraphs, read_soft_labels, sample, sentences
 
 TEXT = "A fine<br />film. It was over too soon!  Why?\n\n  \nOne\tmore paragraph, of a single sentence\n"
 
@@ -70,3 +71,14 @@ def test_of_several_teachers_the_mean_counts(tmp_path):
     found = mean_soft_labels([one, two], ["bad", "good"])
     assert {text: row.round(3).tolist() for text, row in found.items()} == {"fine": [0.2, 0.8], "dull": [0.8, 0.2], "more": [0.5, 0.5]}
     assert mean_soft_labels([], ["bad", "good"]) == {}
+
+
+def test_of_a_long_text_a_teacher_reads_the_start_or_the_end(teacher_folder):
+    def say(text, **options):
+        torch.manual_seed(1)  # for the head
+        return Teacher(teacher_folder, 2, 8, **options).eval()([text])
+
+    text = " ".join(["charming", *["film"] * 20, "dull"])
+    assert torch.allclose(say(text), say("charming" + " film" * 5), atol=1e-5)
+    assert torch.allclose(say(text, keep_end=True), say("film " * 5 + "dull"), atol=1e-5)
+    assert not torch.allclose(say(text), say(text, keep_end=True), atol=1e-5)
