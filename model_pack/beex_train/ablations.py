@@ -14,14 +14,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any, Sequence
 
-from .adaptive import Loaded
+from .adaptive import Loaded, elimination_curve
 from .baseline import majority_baseline
 from .compare import find
-from .cost import Cost
 from .data import DataError, is_multi_label, read_table
-from .elimination import gamma_for
 from .fit import Settings, fit
-from .pack import ExitRule, PackFile, Policy
+from .pack import ExitRule, PackFile
 from .results import over_seeds, percent, table
 from .train import SKIP_ABOVE
 
@@ -67,15 +65,14 @@ def measure(folder: Path, rows: int, settings: Settings, compile: bool) -> Run:
     if fitted.pack is not None:
         pack = PackFile(fitted.pack)
         loaded = Loaded.of(pack, dev)
-        cost, all_run = Cost.of_model(loaded.model.config), ExitRule()
-        policies = {"exits": Policy(pack.exit_rule)}
+        policies = {"exits": (pack.exit_rule, 1.0)}
         if len(loaded.model.gates):
-            policies |= {"gates": Policy(all_run, skip=SKIP_ABOVE), "exits and gates": Policy(pack.exit_rule, skip=SKIP_ABOVE)}
-        for speedup in SPEEDUPS:
-            policies[f"elimination to 1/{speedup:g}"] = Policy(all_run, gamma_for(cost, loaded.model.profile, loaded.inputs.lengths, speedup))
-        for name, policy in policies.items():
-            routed = loaded.exits(policy.gamma, policy.skip).route(policy.rule)
+            policies |= {"gates": (ExitRule(), SKIP_ABOVE), "exits and gates": (pack.exit_rule, SKIP_ABOVE)}
+        for name, (rule, skip) in policies.items():
+            routed = loaded.exits(skip=skip).route(rule)
             run[name] = {"accuracy": loaded.quality(routed), "work": routed.work}
+        for point in elimination_curve(loaded, SPEEDUPS):
+            run[f"elimination to 1/{point['speedup']:g}"] = {"accuracy": point["accuracy"], "work": point["work"]}
     return run
 
 

@@ -139,11 +139,11 @@ def compare_rising(exits: Exits) -> list[dict[str, float]]:
     return out
 
 
-def elimination_curve(loaded: Loaded) -> list[dict[str, float]]:
+def elimination_curve(loaded: Loaded, speedups: Sequence[float] = (1.0, *SPEEDUPS)) -> list[dict[str, float]]:
     """All blocks with fewer tokens, tuned to requested speed-ups by the analytic cost; none of it is trained for."""
     cost = Cost.of_model(loaded.model.config)
     out = []
-    for speedup in (1.0, *SPEEDUPS):
+    for speedup in speedups:
         gamma = gamma_for(cost, loaded.model.profile, loaded.inputs.lengths, speedup) if speedup > 1 else 0.0
         routed = loaded.exits(gamma).route(ExitRule())
         out.append({"speedup": speedup, "gamma": gamma, "work": routed.work, "accuracy": loaded.quality(routed)})

@@ -1,4 +1,4 @@
-"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, compare, cards, bias, golden."""
+"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, compare, ablate, cards, bias, golden."""
 
 from __future__ import annotations
 
@@ -261,7 +261,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--dev", help="rows to measure on, in the same form")
     command.add_argument("--out", required=True, help="the pack to write")
     command.add_argument("--recipe", help="TOML file with settings")
-    command.add_argument("--soft-labels", nargs="+", default=[], help="outputs of `teach`: more texts with teachers' probabilities, of which the mean is taken")
+    command.add_argument("--soft-labels", action="append", default=[], help="an output of `teach`: more texts with a teacher's probabilities; of several, given one after the other, the mean is taken")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label (kept beside the pack, in .soft.tsv) and the pack to learn from")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack, for --unlabelled and --augment")
@@ -318,7 +318,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--keep-end", action="store_true", help="of a longer text it reads the end, not the start: verdicts of reviews stand there")
     command.add_argument("--tables", nargs="*", default=[], help="other labelled files, of which the texts are labelled too")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts to make and label")
-    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack")
+    command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack, which is not fine-tuned")
     command.add_argument("--epochs", type=int, default=0, help="of fine-tuning the teacher (default: 2 to 10, by the number of rows)")
     command.add_argument("--learning-rate", type=float, default=1e-4)
     command.add_argument("--batch", type=int, default=32, help="rows in a step of fine-tuning")
@@ -374,7 +374,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(arguments.threads)
     try:
         arguments.run(arguments)
-    except (DataError, PackError, ValueError) as error:
+    except (DataError, PackError, ValueError, OSError) as error:
         print(f"beex-train: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

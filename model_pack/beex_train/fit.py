@@ -16,7 +16,7 @@ import torch
 from . import baseline, exits, report, speed
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
-from .data import Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
+from .data import DataError, Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
 from .export import export
 from .inputs import Inputs
@@ -35,6 +35,7 @@ LINEAR_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0)  # to choos
 SKIP_WIDTH = 16  # of the skip gates' hidden layer
 MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 SPEED_TOKENS = 60_000  # of dev rows on which the named settings are measured
+MAX_TOKENS, LEAST_TOKENS = 128, 8  # of a window
 WORDS_OF_TEXTS = 2000  # so many texts show whether the base reads them
 LEAST_WHOLE_WORDS = 0.6  # of a table's words that the base must have in its vocabulary: of English it has more than three quarters, of a mixture of languages less than half
 # Tokens of a batch and learning rate for tables of at most so many tokens: small ones need steps more than they need smooth ones.
@@ -82,7 +83,7 @@ class Settings:
     most_rows: int = 200_000
     seed: int = 1
     float_twin: bool = False
-    max_tokens: int = 128  # of a window; a base's at most
+    max_tokens: int = 0  # of a window; 0: the base's, or 128
     # Without a base:
     hidden_size: int = 192
     heads: int = 6
@@ -110,7 +111,7 @@ class Settings:
             config = base.encoder_config(self.blocks, activation_bits=bits, **same, **data)
         else:
             own = {k: v for k, v in asdict(self).items() if k in ModelConfig.__dataclass_fields__ and k not in data}
-            config = ModelConfig(**{**own, "blocks": self.blocks or 3, "activation_bits": self.activation_bits or 4}, **data)
+            config = ModelConfig(**own | {"blocks": self.blocks or 3, "activation_bits": self.activation_bits or 4, "max_tokens": self.max_tokens or MAX_TOKENS}, **data)
         return config.float_twin() if self.float_twin else config
 
 
@@ -149,10 +150,14 @@ def known_words(base: Base, texts: Sequence[str], seed: int) -> float:
 def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path] = ()) -> Prepared:
     """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model."""
     read = table.notes
+    if settings.max_tokens and settings.max_tokens < LEAST_TOKENS:
+        raise DataError(f"windows of {settings.max_tokens} tokens are too short for words; {LEAST_TOKENS} are the fewest")
     table, notes = clean(table)
     notes = read + notes
     names, multi = class_names(table), is_multi_label(table)
     paired = table.texts_b is not None
+    if paired and soft_labels:
+        raise DataError("soft labels are for single texts; leave them out for pairs")
     if dev is not None:
         class_targets(dev, names)  # unknown labels are better found before training
         if shared := overlap(table, dev):
@@ -172,6 +177,12 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     targets = np.concatenate([targets, np.array(list(soft.values()), np.float32).reshape(-1, len(names))])
 
     base = settings.load_base()
+    if settings.base.endswith(".beex"):
+        seed = base.about["seed"]
+        notes.append(
+            f"training goes on from a pack: if it was trained on these rows, use its seed{'' if seed is None else f', {seed}'}, so that the same rows are held out; else "
+            "calibration and exit rule are chosen on rows that it knows"
+        )
     if base is not None and settings.base == "auto" and (share := known_words(base, fitting.texts, settings.seed)) < LEAST_WHOLE_WORDS:
         notes.append(
             f"the base encoder reads English, and knows {100 * share:.0f} % of the words here: training starts from nothing instead, with a vocabulary "
@@ -181,17 +192,17 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     if base is not None:
         if settings.base_pieces:
             base = base.with_vocabulary(most_used(base.vocabulary, texts + (fitting.texts_b or []), settings.base_pieces))
-        base = base.with_positions(settings.max_tokens)
+        base = base.with_positions(settings.max_tokens or base.config.max_tokens)
         encoder, most = Encoder(base.vocabulary), base.config.max_tokens
     else:
         encoder = Encoder(train_vocabulary(texts + (fitting.texts_b or []), settings.vocabulary_size, not settings.keep_case), not settings.keep_case)
-        most = settings.max_tokens
+        most = settings.max_tokens or MAX_TOKENS
     inputs = Inputs.encode(encoder, texts, fitting.texts_b, most)
     if inputs.windowed:
         cut = "cut at the end of the longer text" if paired else "read in windows"
         notes.append(f"{inputs.windowed:,} of {len(texts):,} rows are longer than {most} tokens: {cut}")
 
-    data = {"exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
+    data: dict[str, Any] = {"ngram_buckets": 0, "text_ngrams": False, "exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
     linear = None
     if settings.ngrams:
         columns = len(names) - (not multi)

@@ -39,7 +39,7 @@ class LinearModel:
 
 
 def table_buckets(columns: int, bits: int, most_bytes: int, most_rows: int) -> int:
-    """Buckets of a table of at most so many bytes and rows, of so many columns of so many bits; a power of two."""
+    """Buckets of a table of at most so many bytes and rows, of so many columns of so many bits; a power of two, 256 at least."""
     row_bytes = (columns * bits + 7) // 8  # rows start at whole bytes
     return 1 << max(8, min(most_bytes // row_bytes, most_rows).bit_length() - 1)
 

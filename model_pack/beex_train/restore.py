@@ -8,12 +8,12 @@ import numpy as np
 import torch
 
 from .base import Base
-from .binary import BinaryLinear, Quantizer, few_bit_rows
+from .binary import BinaryLinear, Quantizer, few_bit_rows, sign
 from .export import quantizers
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, TASKS, TEXT_NGRAMS, PackError, PackFile, unpack_bits, unpack_few_bits
 
-LATENT = 1 / 3  # size of the latent weights of a base that was a pack, which kept their signs only: the mean size after training
+LATENT = 1 / 6  # size of the latent weights of a base that was a pack, which kept their signs only; half of what they have on average after training, so that they move
 
 
 def base_of_pack(pack: PackFile) -> Base:
@@ -24,13 +24,15 @@ def base_of_pack(pack: PackFile) -> Base:
     model, bits = restore(pack), pack.config["embedding_bits"]
     with torch.no_grad():
         for layer in model.binary_layers():
-            layer.weight.mul_(LATENT)
+            layer.weight.copy_(LATENT * sign(layer.weight))
         token = model.embeddings.token
         again = few_bit_rows(token, bits)  # a row that has been rounded is not rounded to itself
         token.mul_((token * token).sum(-1, keepdim=True) / (token * again).sum(-1, keepdim=True).clamp_min(1e-12))
     state = {name: value for name, value in model.state_dict().items() if name.startswith(("embeddings.", "blocks."))}
-    shape = replace(model.config, embedding_bits=bits, position_bits=pack.config["position_bits"], ngram_buckets=0, skip_width=0)
-    return Base(shape, pack.lines("vocabulary"), state, {key: pack.metadata.get(key) for key in ("name", "data", "licence", "base")})
+    features = {"task": "features", "classes": 0, "ngram_buckets": 0, "text_ngrams": False, "skip_width": 0}
+    shape = replace(model.config, embedding_bits=bits, position_bits=pack.config["position_bits"], **features)
+    about = {key: pack.metadata.get(key) for key in ("name", "data", "licence", "base")} | {"seed": pack.metadata.get("training", {}).get("seed")}
+    return Base(shape, pack.lines("vocabulary"), state, about)
 
 
 def restore(pack: PackFile) -> Classifier:

@@ -127,7 +127,8 @@ class PackTeacher:
         pack = PackFile.open(path)
         labels = pack.lines("labels")
         if pack.config["task"] != TASKS.index("single") or pack.config["inputs"] == 2 or sorted(labels) != sorted(names):
-            raise DataError(f"{path.name} labels {', '.join(labels) or 'nothing'}: it cannot teach {', '.join(names)} of single texts")
+            says = f"gives {', '.join(labels) or 'no labels'}{' of pairs' if pack.config['inputs'] == 2 else ''}"
+            raise DataError(f"{path.name} {says}; a teacher of these rows must give one of {', '.join(names)} for a single text")
         self.model, self.max_tokens = restore(pack), pack.config["max_tokens"]
         self.encoder = Encoder(pack.lines("vocabulary"), bool(pack.config["normalizer"]))
         self.temperature = torch.from_numpy(1 / pack.floats("exit.inverse_temperature", len(self.model.exits), -1)[-1])
@@ -292,7 +293,7 @@ def teach(
     """Fine-tune `teacher` on `train`, unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
     `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
 
-    Neither the teacher nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
+    Neither a teacher that is fine-tuned here nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
     would look far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
     """
     if train.texts_b is not None or is_multi_label(train):

@@ -129,7 +129,7 @@ def train(
     step, best, best_loss, earlier, started = 0, None, math.inf, 0.0, time.monotonic()
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False, map_location=device)
-        if state["plan"] != asdict(plan) or state["world"] != world:
+        if state["plan"] != asdict(plan) or state["world"] != world or state.get("config", asdict(model.config)) != asdict(model.config):
             raise DataError(f"{checkpoint}: left by a run with other settings; delete it, or use the same settings to go on")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
@@ -146,7 +146,7 @@ def train(
         if rank > 0:
             return
         state = {
-            "plan": asdict(plan), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
+            "plan": asdict(plan), "config": asdict(model.config), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
             "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
             "profile": model.profile, "seconds": earlier + time.monotonic() - started,
         }  # fmt: skip

@@ -11,7 +11,7 @@ from beex_train import pretrain as pretrain_module
 from beex_train.base import Base, save_base
 from beex_train.cli import main
 from beex_train.data import DataError
-from beex_train.pack import PackError, PackFile
+from beex_train.pack import TEXT_NGRAMS, PackError, PackFile
 from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teacher, word_means
 from beex_train.restore import base_of_pack, restore
 from beex_train.simulate import Simulator
@@ -136,6 +136,21 @@ def test_fit_makes_a_smaller_pack_of_a_pack(base_file, train_file, dev_file, tmp
     pack = PackFile.open(small)
     assert (pack.config["blocks"], pack.config["vocabulary_size"], pack.config["max_tokens"]) == (1, 120, 16)
     assert pack.metadata["metrics"]["dev"]["accuracy"] > 0.9
+    assert any("use its seed, 1" in note for note in pack.metadata["metrics"]["notes"])
+    assert base_of_pack(pack).model().config.task == "features"
+    bare = tmp_path / "bare.beex"
+    assert main([*command, "--base", str(small), "--no-ngrams", "--rounds", "1", "--out", str(bare)]) == 0
+    assert not PackFile.open(bare).config["features"] & TEXT_NGRAMS, "a pack without n-grams has none of whole texts"
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    (["--base-pieces", "20"], "20 word pieces are too few"),
+    (["--max-tokens", "2"], "windows of 2 tokens are too short"),
+    (["--soft-labels", "missing.tsv"], "missing.tsv"),
+])  # fmt: skip
+def test_settings_that_nothing_can_be_made_of_are_named(base_file, train_file, tmp_path, capsys, options, says):
+    assert main(["fit", str(train_file), "--base", str(base_file), "--out", str(tmp_path / "x.beex"), *options]) == 1
+    assert says in capsys.readouterr().err
 
 
 def test_what_is_no_base_is_refused(tmp_path):

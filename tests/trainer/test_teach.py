@@ -60,7 +60,7 @@ def test_a_pack_teaches(tmp_path, train_file, dev_file):
     for text, probabilities in found.items():
         exact = simulator.classify(text, policy=ExitRule()).probabilities
         assert probabilities == pytest.approx([exact[simulator.pack.lines("labels").index(name)] for name in ("good", "bad")], abs=0.02)
-    with pytest.raises(DataError, match="cannot teach up, down"):
+    with pytest.raises(DataError, match="must give one of up, down"):
         PackTeacher(pack, ["up", "down"])
 
 
