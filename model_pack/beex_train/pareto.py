@@ -57,7 +57,7 @@ def picture(folder: Path) -> str:
         drawn.append(_depths(result.size["by_depth"], [100 * a for a in accuracies]))
     if small and small.pack and (share := accuracy(small.own)):
         size = small.size["bytes"]
-        drawn += [_dot(size, 100 * share, "beex"), _text(_x(size), _y(100 * share) - 14, f"small: {percent(share, 1)}", "beex strong", "middle")]
+        drawn += [_dot(size, 100 * share, "beex"), _text(_x(size) + 12, _y(100 * share) + 4, f"small: {percent(share, 1)}", "beex strong", "start")]
     return _document("\n".join(drawn))
 
 
