@@ -402,7 +402,7 @@ def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequ
 def measure_speeds(model: Classifier, curve: Sequence[CurvePoint], calibration: Calibration, dev: Rows) -> list[dict[str, Any]]:
     """Work, as a share of the dense cost, and accuracy of the curve's named settings on dev rows, or on many of them where texts are long."""
     named = [point for point in curve if point.name]
-    inputs, rows = dev.inputs.some_rows(SPEED_TOKENS)
+    inputs, rows = dev.inputs.some_rows(SPEED_TOKENS, speed.FEWEST_ROWS)
     policies = [point.policy for point in named]
     found = speed.measure(model, inputs, dev.targets[rows], calibration.temperatures, calibration.thresholds, policies)
     return [{"name": point.name, "rows": len(rows), "work": m.work, "accuracy": m.accuracy} for point, m in zip(named, found)]

@@ -79,10 +79,10 @@ class Inputs:
         _, row = np.unique([self.row[i] for i in group], return_inverse=True)
         return csr_matrix((tokens / np.bincount(row, tokens)[row], (row, np.arange(len(row)))))
 
-    def some_rows(self, tokens: int) -> tuple["Inputs", np.ndarray]:
-        """The inputs of rows at equal distances, about so many tokens together or all, and which rows these are."""
+    def some_rows(self, tokens: int, fewest: int = 1) -> tuple["Inputs", np.ndarray]:
+        """The inputs of rows at equal distances, about so many tokens together, `fewest` rows at least, or all; and which rows these are."""
         count = self.row[-1] + 1
-        kept = np.linspace(0, count - 1, max(1, min(count, round(count * tokens / self.lengths.sum())))).astype(int)
+        kept = np.linspace(0, count - 1, min(count, max(fewest, round(count * tokens / self.lengths.sum())))).astype(int)
         place = {row: k for k, row in enumerate(kept.tolist())}
         chosen = [i for i, row in enumerate(self.row) if row in place]
         pick = lambda values: [values[i] for i in chosen]

@@ -35,3 +35,11 @@ def test_mean_is_weighted_by_tokens():
     # Of a group: its rows in order, its inputs as given.
     part = inputs().window_mean([6, 1, 5]).toarray()
     assert np.allclose(part, [[0, 1, 0], [0.5, 0, 0.5]])
+
+
+def test_some_rows_are_whole_and_not_too_few():
+    whole = Inputs([[0] * length for length in LENGTHS], [[]] * len(ROW), ROW)
+    some, rows = whole.some_rows(40)
+    assert rows.tolist() == [0, 3] and some.row == [0, 1, 1, 1, 1]
+    assert whole.some_rows(40, fewest=3)[1].tolist() == [0, 1, 3]
+    assert whole.some_rows(1, fewest=99)[1].tolist() == [0, 1, 2, 3]
