@@ -55,7 +55,7 @@ def ablation_page(runs: dict[str, Any]) -> str:
     """What `beex-train ablate` found, with how to read it."""
     return (
         f"{HEAD}\n\n# What each part of the method is worth\n\n"
-        "`scripts/beex-train ablate FOLDER… --out model_pack/reports/ablations.json` trains the same rows with one thing changed. Accuracy on dev rows and macro-F1 in\n"
+        "`scripts/beex-train ablate FOLDER… --rounds 2 --out model_pack/reports/ablations.json` (gates: `--rounds 3`) trains the same rows with one thing changed. Accuracy on dev rows and macro-F1 in\n"
         "percent, mean ± standard deviation over the seeds; work is a share of the dense cost ([FORMAT.md](../FORMAT.md), \"Cost\"), gates, exits and look-ups counted.\n"
         "Exits are the network's own rule, chosen on held-out training rows. These are short runs on few rows, to compare with each other and with nothing else;\n"
         "on some hundred dev rows a difference of two points is no more than chance.\n\n"
