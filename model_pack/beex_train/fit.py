@@ -148,7 +148,8 @@ def known_words(base: Base, texts: Sequence[str], seed: int) -> float:
 
 
 def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path] = ()) -> Prepared:
-    """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model."""
+    """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model. Of several `soft_labels` (outputs of `teach`) the mean
+    is taken. Raises DataError for rows, labels or settings of which no network can be made."""
     read = table.notes
     if settings.max_tokens and settings.max_tokens < LEAST_TOKENS:
         raise DataError(f"windows of {settings.max_tokens} tokens are too short for words; {LEAST_TOKENS} are the fewest")
@@ -169,10 +170,9 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
     soft = {text: row for text, row in mean_soft_labels(soft_labels, names).items() if text not in hidden}
     targets = class_targets(fitting, names)
-    if soft and not paired:
-        for row, text in enumerate(fitting.texts):
-            if text in soft:
-                targets[row] = settings.hard_weight * targets[row] + (1 - settings.hard_weight) * soft.pop(text)
+    for row, text in enumerate(fitting.texts):
+        if text in soft:
+            targets[row] = settings.hard_weight * targets[row] + (1 - settings.hard_weight) * soft.pop(text)
     texts = fitting.texts + list(soft)
     targets = np.concatenate([targets, np.array(list(soft.values()), np.float32).reshape(-1, len(names))])
 

@@ -265,17 +265,19 @@ TEST_CASE("quantizer levels at and around every boundary", "[kernels]") {
       const float boundary = static_cast<float>(level) * step;
       for (float x : {boundary, std::nextafter(boundary, -infinity), std::nextafter(boundary, infinity)}) values.push_back(x);
     }
-    values.resize(64, 0.5f);
-    const std::vector<float> zeros(64, 0.0f);
+    constexpr std::size_t kColumns = 128;
+    REQUIRE(values.size() <= kColumns);
+    values.resize(kColumns, 0.5f);
+    const std::vector<float> zeros(kColumns, 0.0f);
 
     for (const KernelTable* table : kernel_tables()) {
       CAPTURE(table->name, bits);
-      Guarded<std::uint8_t> levels(64);
-      table->quantize(values.data(), 64, zeros.data(), inverse_step, {levels.data(), 1, 64, bits});
-      Guarded<std::int8_t> u(64);
-      table->quantize_signed(values.data(), 64, 1, 64, inverse_step, bits, u.data());
+      Guarded<std::uint8_t> levels(kColumns);
+      table->quantize(values.data(), kColumns, zeros.data(), inverse_step, {levels.data(), 1, kColumns, bits});
+      Guarded<std::int8_t> u(kColumns);
+      table->quantize_signed(values.data(), kColumns, 1, kColumns, inverse_step, bits, u.data());
       REQUIRE(u.intact());
-      for (std::size_t k = 0; k < 64; ++k) {
+      for (std::size_t k = 0; k < kColumns; ++k) {
         CAPTURE(k, values[k]);
         // The equation in double, from the float product: floor and the clamp are exact there.
         const double floored = std::floor(static_cast<double>(values[k] * inverse_step)) + half;
