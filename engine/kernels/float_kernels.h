@@ -69,39 +69,42 @@ inline void tanh(float* x, std::size_t n) {
   for (std::size_t i = 0; i < n; i += 4) beex::tanh(V::load(x + i)).store(x + i);
 }
 
+// `b` may be null. Differences from the mean are taken twice, which is faster than keeping them.
 template <class V, std::size_t kRows>
-inline void layer_norm_of(const float* gamma, const float* beta, std::size_t stride, std::size_t d, float* x) {
+inline void add_layer_norm_of(const float* a, const float* b, const float* gamma, const float* beta, std::size_t stride, std::size_t d, float* out) {
   static_assert(kRows <= 2);
   const float inverse_d = 1.0f / static_cast<float>(d);
-  V value[kRows], sum[kRows], squares[kRows];
-  for (std::size_t r = 0; r < kRows; ++r) sum[r] = squares[r] = V(0.0f);
-  for (std::size_t i = 0; i < d; i += 4) {
-    for (std::size_t r = 0; r < kRows; ++r) sum[r] = sum[r] + V::load(x + r * stride + i);
-  }
-  for (V& each : sum) each = V(sum_of_lanes(each) * inverse_d);  // the mean
+  V value[kRows], mean[kRows], squares[kRows];
+  for (std::size_t r = 0; r < kRows; ++r) mean[r] = squares[r] = V(0.0f);
   for (std::size_t i = 0; i < d; i += 4) {
     for (std::size_t r = 0; r < kRows; ++r) {
-      value[r] = V::load(x + r * stride + i) - sum[r];
+      value[r] = V::load(a + r * stride + i);
+      if (b != nullptr) value[r] = value[r] + V::load(b + r * stride + i);
+      mean[r] = mean[r] + value[r];
+    }
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(out + r * stride + i);
+  }
+  for (V& each : mean) each = V(sum_of_lanes(each) * inverse_d);
+  for (std::size_t i = 0; i < d; i += 4) {
+    for (std::size_t r = 0; r < kRows; ++r) {
+      value[r] = V::load(out + r * stride + i) - mean[r];
       squares[r] = squares[r] + value[r] * value[r];
     }
-    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
   }
   for (V& each : squares) each = V(1.0f / std::sqrt(sum_of_lanes(each) * inverse_d + 1e-5f));
   for (std::size_t i = 0; i < d; i += 4) {
     const V factor = V::load(gamma + i), shift = V::load(beta + i);
-    for (std::size_t r = 0; r < kRows; ++r) value[r] = (V::load(x + r * stride + i) * squares[r]) * factor + shift;
-    for (std::size_t r = 0; r < kRows; ++r) value[r].store(x + r * stride + i);
+    for (std::size_t r = 0; r < kRows; ++r) value[r] = ((V::load(out + r * stride + i) - mean[r]) * squares[r]) * factor + shift;
+    for (std::size_t r = 0; r < kRows; ++r) value[r].store(out + r * stride + i);
   }
 }
 
 template <class V, std::size_t kRows>
 inline void add_layer_norm(const float* a, const float* b, const float* gamma, const float* beta, std::size_t rows, std::size_t d, float* out) {
-  if (b != nullptr) {
-    for (std::size_t i = 0; i < rows * d; i += 4) (V::load(a + i) + V::load(b + i)).store(out + i);
-  } else if (out != a) {
-    std::copy_n(a, rows * d, out);
+  for (std::size_t r = 0; r < rows; r += kRows) {
+    const std::size_t at = r * d;
+    add_layer_norm_of<V, kRows>(a + at, b == nullptr ? b : b + at, gamma, beta, rows - r < kRows ? 0 : d, d, out + at);
   }
-  for (std::size_t r = 0; r < rows; r += kRows) layer_norm_of<V, kRows>(gamma, beta, rows - r < kRows ? 0 : d, d, out + r * d);
 }
 
 template <class V>

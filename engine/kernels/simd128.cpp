@@ -19,15 +19,19 @@ v128_t zero() { return wasm_i32x4_splat(0); }
 // ---- quantizers ----
 
 struct QuantizerLanes {
-  Float4 inverse_step, middle, largest;
+  Float4 inverse_step, lowest, highest, offset;
 
+  // The middle level is added after the clamp, together with 2^23, which leaves the whole number in the low bits of the float.
   QuantizerLanes(float inverse, std::uint32_t bits)
-      : inverse_step(inverse), middle(static_cast<float>(1u << (bits - 1))), largest(static_cast<float>((1u << bits) - 1u)) {}
+      : inverse_step(inverse),
+        lowest(-static_cast<float>(1u << (bits - 1))),
+        highest(static_cast<float>((1u << (bits - 1)) - 1u)),
+        offset(static_cast<float>(8388608u + (1u << (bits - 1)))) {}
 
-  // q of four activations, one a 32-bit lane. Adding 2^23 leaves the whole number in the low bits of the float.
+  // q of four activations, one a 32-bit lane.
   v128_t levels4(const float* x, Float4 threshold) const {
-    const Float4 q = clamp(round_down((Float4::load(x) - threshold) * inverse_step) + middle, Float4(0.0f), largest);
-    return wasm_v128_and(wasm_f32x4_add(q.lanes, wasm_f32x4_splat(8388608.0f)), wasm_i32x4_splat(15));
+    const Float4 q = clamp(round_down((Float4::load(x) - threshold) * inverse_step), lowest, highest) + offset;
+    return wasm_v128_and(q.lanes, wasm_i32x4_splat(15));
   }
 };
 
