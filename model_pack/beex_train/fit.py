@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import sys
@@ -242,6 +243,16 @@ def build(prepared: Prepared) -> Classifier:
     return model
 
 
+def origin(prepared: Prepared) -> str:
+    """A hash of all that training starts from beside the settings: the rows, what is wanted of them, and the base."""
+    digest = hashlib.sha256(prepared.rows.targets.tobytes())
+    for ids in prepared.rows.inputs.ids:
+        digest.update(np.array(ids, np.int32).tobytes())
+    for value in prepared.base.state.values() if prepared.base is not None else ():
+        digest.update(value.contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def step_for(tokens_a_round: int) -> tuple[int, float]:
     """Tokens of a batch and the learning rate for so many tokens in a round."""
     return next((batch, rate) for most, batch, rate in STEPS if tokens_a_round <= most)
@@ -279,7 +290,7 @@ def fit(
     encoder = prepared.encoder
     earlier = train(
         model, plan_of(prepared), (encoder.cls_id, encoder.sep_id), encoder.unk_id, prepared.rows, prepared.held_out, prepared.dev,
-        checkpoint, compile,
+        checkpoint, compile, origin(prepared),
     )
     if rank_and_world()[0] > 0:
         return Fitted(None, {})  # one process is enough for the rest

@@ -101,9 +101,10 @@ def budget_loss(gates: list[torch.Tensor], budget: float) -> torch.Tensor:
 
 def train(
     model: Classifier, plan: Plan, special_ids: tuple[int, ...], unknown_id: int, rows: Rows, held_out: Rows, dev: Rows | None,
-    checkpoint: Path, compile: bool = False,
+    checkpoint: Path, compile: bool = False, origin: str = "",
 ) -> float:  # fmt: skip
-    """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it. Returns the seconds that resumed runs had taken before.
+    """Train in place; saves to `checkpoint` every SAVE_SECONDS and resumes from it, if it has the same plan and shape and the same `origin`, which stands for
+    rows and starting point. Returns the seconds that resumed runs had taken before.
 
     After each round the network is tried on the held-out rows, and in the end it is as it was when it did best there: a small table is
     soon learnt by heart.
@@ -129,14 +130,16 @@ def train(
     step, best, best_loss, earlier, started = 0, None, math.inf, 0.0, time.monotonic()
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False, map_location=device)
-        if state["plan"] != asdict(plan) or state["world"] != world or state.get("config", asdict(model.config)) != asdict(model.config):
-            raise DataError(f"{checkpoint}: left by a run with other settings; delete it, or use the same settings to go on")
+        # Checkpoints of older versions lack some of it.
+        ours = {"plan": asdict(plan), "world": world, "config": asdict(model.config), "origin": origin}
+        if any(state.get(name, value) != value for name, value in ours.items()):
+            raise DataError(f"{checkpoint}: left by a run with other settings, rows, soft labels or base; delete it, or give the same ones to go on")
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         torch.set_rng_state(state["random"].cpu())
         step, best, best_loss, model.profile = state["step"], state["best"], state["best_loss"], state["profile"]
-        earlier = state.get("seconds", 0.0)  # none in a checkpoint of an older version
+        earlier = state.get("seconds", 0.0)
         print(f"going on after step {step} of {total}", file=sys.stderr)
     else:
         model.initialise(*inputs.tensors(first_round[0], paired, device))
@@ -146,8 +149,8 @@ def train(
         if rank > 0:
             return
         state = {
-            "plan": asdict(plan), "config": asdict(model.config), "world": world, "model": model.state_dict(), "optimizer": optimizer.state_dict(),
-            "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
+            "plan": asdict(plan), "config": asdict(model.config), "world": world, "origin": origin, "model": model.state_dict(),
+            "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "random": torch.get_rng_state(), "step": step, "best": best, "best_loss": best_loss,
             "profile": model.profile, "seconds": earlier + time.monotonic() - started,
         }  # fmt: skip
         temporary = checkpoint.with_suffix(".tmp")

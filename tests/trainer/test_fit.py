@@ -94,6 +94,11 @@ def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
     assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "1", "--keep-checkpoint"]) == 0
     assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "2"]) == 1
     assert "other settings" in capsys.readouterr().err
+    other_rows = tmp_path / "other.tsv"
+    other_rows.write_text(train_file.read_text().replace("good", "fine", 1))
+    assert other_rows.read_text() != train_file.read_text()
+    assert main(["fit", str(other_rows), "--out", str(out), *SMALL, "--rounds", "1"]) == 1
+    assert "rows" in capsys.readouterr().err
 
 
 def test_texts_that_the_base_cannot_read_start_from_nothing():
