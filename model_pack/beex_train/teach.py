@@ -14,6 +14,7 @@ a smaller one: `--teacher large.beex` labels texts with it, and nothing is fine-
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import random
@@ -171,6 +172,11 @@ def epochs_for(rows: int) -> int:
     return max(2, min(10, round(30_000 / rows)))
 
 
+def rows_hash(table: Table) -> str:
+    """A hash of the texts and their labels."""
+    return hashlib.sha256(repr((table.texts, table.labels)).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def fine_tune(
     teacher: Teacher, train: Table, dev: Table | None, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
 ) -> None:
@@ -187,17 +193,18 @@ def fine_tune(
         optimizer, lambda step: min((step + 1) / warm_up, max(0.0, (len(batches) - step) / (len(batches) - warm_up)))
     )
     first = 0
+    ours = {"epochs": epochs, "learning_rate": learning_rate, "batch": batch, "seed": seed, "max_tokens": teacher.max_tokens, "rows": rows_hash(train)}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
+        if any(state.get(name, value) != value for name, value in ours.items()):
+            raise DataError(f"{checkpoint}: left by a run with other rows or settings; delete it, or give the same ones to go on")
         teacher.load_state_dict(state["teacher"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
         first = state["step"]
 
     def save(step: int) -> None:
-        state = {
-            "teacher": teacher.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step,
-        }
+        state = ours | {"teacher": teacher.state_dict(), "optimizer": optimizer.state_dict(), "schedule": schedule.state_dict(), "step": step}
         temporary = checkpoint.with_suffix(".tmp")
         torch.save(state, temporary)
         temporary.replace(checkpoint)
@@ -254,14 +261,21 @@ def sample(texts: Iterable[str], count: int, seed: int) -> list[str]:
 
 
 def write_soft_labels(teacher: Teacher | PackTeacher, names: Sequence[str], texts: Sequence[str], path: Path) -> None:
-    """Append the teacher's probabilities for `texts` to `path`; rows that are there already are kept and skipped."""
-    done = 0
-    if path.exists():
-        with path.open(encoding="utf-8") as file:
-            done = max(0, sum(1 for _ in file) - 1)
+    """Write the teacher's probabilities for `texts` to `path`, a line each; goes on where a stopped run of the same texts left it. Raises DataError when
+    `path` begins with other texts."""
+    header = "\t".join(["text", *(f"p:{name}" for name in names)])
+    written = path.read_bytes() if path.exists() else b""
+    written = written[: written.rfind(b"\n") + 1]  # without a line that was not finished
+    lines, begin = written.decode().split("\n")[:-1], [header, *(f"{text}\t" for text in texts)]
+    wrong = next((i for i, line in enumerate(lines) if i == len(begin) or not line.startswith(begin[i])), None)
+    if wrong is not None:
+        raise DataError(f"{path.name} line {wrong + 1}: left by a run with other texts or labels; delete the file, or give the same options to go on")
+    done = max(0, len(lines) - 1)
+    with path.open("ab") as file:
+        file.truncate(len(written))
     with path.open("a", encoding="utf-8") as file:
-        if done == 0:
-            file.write("\t".join(["text", *(f"p:{name}" for name in names)]) + "\n")
+        if not lines:
+            file.write(header + "\n")
         started = time.monotonic()
         for start in range(done, len(texts), 2048):
             chunk = texts[start : start + 2048]

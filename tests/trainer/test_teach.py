@@ -39,9 +39,15 @@ def test_a_teacher_labels_whole_paragraphs_and_goes_on_where_it_was(tmp_path, tr
 
     written = out.read_text()
     lines = written.splitlines(keepends=True)
-    out.write_text("".join(lines[:8]))
+    out.write_text("".join(lines[:8]) + lines[8][:9])
     main(command)
-    assert out.read_text() == written
+    assert out.read_text() == written, "a line that was not finished is written anew"
+
+    capsys.readouterr()
+    out.write_text("".join(lines[:2] + lines[3:]))
+    assert main(command) == 1 and "soft.tsv line 3: left by a run with other texts" in capsys.readouterr().err
+    assert main([*command, "--epochs", "3"]) == 1 and "other rows or settings" in capsys.readouterr().err
+    out.write_text(written)
 
     with pytest.raises(DataError, match="columns"):
         read_soft_labels(out, ["bad", "good", "neither"])
