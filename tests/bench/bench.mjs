@@ -91,15 +91,15 @@ const measure = {
       for (const [which, count] of Object.entries(counts)) if (count > 0) found[which] = await runs(load, which, count);
       return found;
     };
-    await times(browser.startOnLocalhost, { beex: 1, beex_small: 1, ort: 1 });
+    await times(browser.startOnLocalhost, { empty: 1, beex: 1, beex_small: 1, ort: 1 });
     const start = {
-      localhost_s: await times(browser.startOnLocalhost, quick ? { beex: 5, beex_small: 1, ort: 1 } : { beex: 15, beex_small: 5, ort: 5 }),
+      localhost_s: await times(browser.startOnLocalhost, quick ? { empty: 3, beex: 5, beex_small: 1, ort: 1 } : { empty: 15, beex: 15, beex_small: 5, ort: 5 }),
       fast_4g_s: await times(browser.startOnFast4G, quick ? { beex: 1, beex_small: 1, ort: 0 } : { beex: 5, beex_small: 5, ort: 2 }),
     };
     for (const each of Object.values(start.fast_4g_s)) each.least = browser.leastOnFast4G(each.bytes);
-    const { localhost_s: { beex, ort }, fast_4g_s: { beex: far, beex_small: small } } = start;
+    const { localhost_s: { empty, beex, ort }, fast_4g_s: { beex: far, beex_small: small } } = start;
     return {
-      cold_localhost_s: beex.cold.median, warm_localhost_s: beex.warm.median, cold_fast_4g_s: far.cold.median, warm_fast_4g_s: far.warm.median,
+      cold_localhost_s: beex.cold.median, warm_localhost_s: beex.warm.median, empty_localhost_s: empty.cold.median, cold_fast_4g_s: far.cold.median, warm_fast_4g_s: far.warm.median,
       least_fast_4g_s: far.least, small_cold_fast_4g_s: small.cold.median, memory_mb: (await browser.memory('beex')) / 1e6, ort_memory_mb: (await browser.memory('ort')) / 1e6,
       cold_localhost_vs_ort: ort.cold.median / beex.cold.median, start,
     };

@@ -25,6 +25,7 @@ const beexPage = (pack) => `
     const { label } = (await load(pack)).classify(${JSON.stringify(FIRST)});
     globalThis.first = { label, ms: performance.now() };`;
 const START = {
+  empty: 'globalThis.first = { label: \'\', ms: performance.now() };', // what a page with a script takes anyway
   beex: beexPage('sentiment'),
   beex_small: beexPage('sentiment_small'),
   ort: `
@@ -137,6 +138,7 @@ function watchMemories() {
 async function writeStartPages(folder) {
   const beexFiles = (pack) => ['dist/engine.wasm', `dist/packs/${pack}.beex`].map((path) => join(installed, path));
   const beside = {
+    empty: [],
     beex: beexFiles('sentiment'),
     beex_small: beexFiles('sentiment_small'),
     ort: [join(peers, 'onnxruntime-web/dist/ort-wasm-simd-threaded.wasm'), join(models, 'tiny.int8.onnx')],

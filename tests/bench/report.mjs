@@ -118,8 +118,8 @@ export function readme(result) {
   ].join('\n');
 }
 
-const STARTED = { beex: 'beex, sentiment', beex_small: 'beex, sentiment_small', ort: 'onnxruntime-web, BERT-tiny int8, no tokenizer' };
-const startCell = ({ beex, beex_small: small, ort }) => `${seconds(beex.cold.median)}${beex.least ? ` (${seconds(beex.least)} of it the line: two round trips and ${kB(beex.bytes)})` : ''}, cached ${seconds(beex.warm.median)}; with \`sentiment_small\` ${seconds(small.cold.median)}; onnxruntime-web with BERT-tiny int8, no tokenizer: ${seconds(ort.cold.median)}, cached ${seconds(ort.warm.median)}`;
+const STARTED = { empty: 'a page with an empty script', beex: 'beex, sentiment', beex_small: 'beex, sentiment_small', ort: 'onnxruntime-web, BERT-tiny int8, no tokenizer' };
+const startCell = ({ empty, beex, beex_small: small, ort }) => `${seconds(beex.cold.median)}${empty ? ` (a page with an empty script: ${seconds(empty.cold.median)})` : ''}${beex.least ? ` (${seconds(beex.least)} of it the line: two round trips and ${kB(beex.bytes)})` : ''}, cached ${seconds(beex.warm.median)}; with \`sentiment_small\` ${seconds(small.cold.median)}; onnxruntime-web with BERT-tiny int8, no tokenizer: ${seconds(ort.cold.median)}, cached ${seconds(ort.warm.median)}`;
 
 // The picture: columns of ratios by tokens for every shape, and below them the time for a sentence on a scale of powers of ten.
 const WIDTH = 760, HEIGHT = 634, LEFT = 48, TOP = 84, PLOT = 200;
