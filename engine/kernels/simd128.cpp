@@ -79,12 +79,19 @@ struct ByteSums {
   v128_t even() const { return wasm_i16x8_sub(all, wasm_i16x8_shl(odd, 8)); }
 };
 
-// y of four numbers D / 2 in the lower or the upper half of 16-bit lanes.
+// y of four numbers D / 2 + 2^15, unsigned in the lower or the upper half of 16-bit lanes. With 0x4b00 above it, such a number n is the float 2^23 + n. Twice
+// the scale is exact, and so y is the same as from D.
+constexpr std::int16_t kUnsigned = -0x8000;
 template <bool kUpper>
-Float4 affine4(v128_t half, Float4 scale, Float4 bias) {
-  // In the upper half of a 32-bit lane it is 2^16 times as large.
-  const v128_t wide = kUpper ? wasm_i16x8_shuffle(zero(), half, 4, 12, 5, 13, 6, 14, 7, 15) : wasm_i16x8_shuffle(zero(), half, 0, 8, 1, 9, 2, 10, 3, 11);
-  return Float4(wasm_f32x4_convert_i32x4(wasm_i32x4_shr(wide, 15))) * scale + bias;
+Float4 affine4(v128_t half, Float4 twice_scale, Float4 bias) {
+  const v128_t above = wasm_i16x8_splat(0x4b00);
+  const v128_t wide = kUpper ? wasm_i16x8_shuffle(half, above, 4, 12, 5, 13, 6, 14, 7, 15) : wasm_i16x8_shuffle(half, above, 0, 8, 1, 9, 2, 10, 3, 11);
+  return (Float4(wide) - Float4(8388608.0f + 32768.0f)) * twice_scale + bias;
+}
+
+Float4 load_twice(const float* x) {
+  const Float4 once = Float4::load(x);
+  return once + once;
 }
 
 v128_t interleave_low(v128_t a, v128_t b) { return wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
@@ -139,9 +146,9 @@ struct TokenLanes {
     const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(affine.shift));
     for (std::size_t i = 0; i < rows; i += 8) {
       const std::size_t r = affine.first + i;
-      const v128_t offset = wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(affine.matrix, r)), shift);
+      const v128_t offset = wasm_i16x8_add(wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(affine.matrix, r)), shift), wasm_i16x8_splat(kUnsigned));
       const float *scale = affine.matrix.scale + r, *bias = affine.matrix.bias + r;
-      const Float4 scales[2] = {Float4::load(scale), Float4::load(scale + 4)}, biases[2] = {Float4::load(bias), Float4::load(bias + 4)};
+      const Float4 scales[2] = {load_twice(scale), load_twice(scale + 4)}, biases[2] = {Float4::load(bias), Float4::load(bias + 4)};
       v128_t even[8], odd[8], token[kTokens];
       for (std::size_t j = 0; j < 8; ++j) {
         even[j] = sums[i + j].even();
@@ -229,13 +236,13 @@ class RowLanes {
           const v128_t sum[2] = {wasm_i16x8_shuffle(even, odd, 0, 8, 1, 9, 2, 10, 3, 11), wasm_i16x8_shuffle(even, odd, 4, 12, 5, 13, 6, 14, 7, 15)};
           for (std::size_t h = 0; h < 2; ++h) {
             const std::size_t row = r + g * kLanes + h * 8;
-            const v128_t offset = wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(matrix, row)), shift);
+            const v128_t offset = wasm_i16x8_add(wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(matrix, row)), shift), wasm_i16x8_splat(kUnsigned));
             const v128_t half = wasm_i16x8_add(wasm_i16x8_add(sum[h], sum[h]), wasm_i16x8_sub(offset, total));
             const float* scale = matrix.scale + row;
             const float* bias = matrix.bias + row;
             float* out = y + (first + i) * matrix.rows + row;
-            affine4<false>(half, Float4::load(scale), Float4::load(bias)).store(out);
-            affine4<true>(half, Float4::load(scale + 4), Float4::load(bias + 4)).store(out + 4);
+            affine4<false>(half, load_twice(scale), Float4::load(bias)).store(out);
+            affine4<true>(half, load_twice(scale + 4), Float4::load(bias + 4)).store(out + 4);
           }
         }
       }
