@@ -12,6 +12,7 @@ from typing import Any
 
 from . import ablations, compare
 from .bias import table as bias_table
+from .negation import summary as negation_summary
 from .pareto import picture
 from .results import DASH, VARIANTS, Report, Result, accuracy, dev, load, over_seeds, percent, table
 from .sizes import ratios
@@ -158,6 +159,8 @@ def card(result: Result) -> str:
     parts.append("## Limits\n\n" + "\n".join(f"- {limit}" for limit in recipe["limits"]))
     if result.bias:
         parts.append(f"## Bias probe\n\n{bias_table(result.bias)}")
+    if result.negation:
+        parts.append(f"## Negation probe\n\n{negation_summary(result.negation)}")
     parts.append(f"## How it is made\n\n```sh\n{result.command}\n```")
     return "\n\n".join(parts) + "\n"
 

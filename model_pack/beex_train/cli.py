@@ -1,4 +1,5 @@
-"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, compare, ablate, cards, bias, golden."""
+"""`beex-train`: fit, eval, tune, adaptive, pretrain, export, teach, baseline, compare, ablate, cards, bias, negation,
+negations, golden."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from typing import Any, Sequence
 import numpy as np
 import torch
 
-from . import ablations, adaptive, bias, compare, report
+from . import ablations, adaptive, bias, compare, negation, report
 from .baseline import fasttext_baseline, linear_baseline, majority_baseline
 from .base import DEFAULT as DEFAULT_BASE
 from .base import Base, save_base
@@ -248,6 +249,18 @@ def _bias(arguments: argparse.Namespace) -> None:
     print(bias.table(result))
 
 
+def _negation(arguments: argparse.Namespace) -> None:
+    result = negation.probe_pack(Simulator(PackFile.open(arguments.pack)), arguments.label)
+    if arguments.out:
+        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(negation.summary(result))
+
+
+def _negations(arguments: argparse.Namespace) -> None:
+    negation.write(arguments.count, arguments.seed, arguments.labels, Path(arguments.out))
+    print(f"wrote {arguments.out}: {arguments.count:,} sentences")
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     main = argparse.ArgumentParser(prog="beex-train", description="Train binarized early-exit text classifiers for beex.")
@@ -359,6 +372,19 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--label", default="", help="whose probability (default: the pack's last label)")
     command.add_argument("--out", help="also write JSON, for a card: model_pack/reports/NAME.bias.json")
     command.set_defaults(run=_bias)
+
+    command = commands.add_parser("negation", parents=[common], help="how many short opinions with negations a sentiment pack reads right")
+    command.add_argument("pack")
+    command.add_argument("--label", default="positive", help="the pack's name of positive")
+    command.add_argument("--out", help="also write JSON, for a card: model_pack/reports/NAME.negation.json")
+    command.set_defaults(run=_negation)
+
+    command = commands.add_parser("negations", parents=[common], help="make short opinions with negations, labelled, for fit --soft-labels")
+    command.add_argument("out")
+    command.add_argument("--count", type=int, default=6000)
+    command.add_argument("--labels", nargs=2, default=["negative", "positive"], metavar=("NEGATIVE", "POSITIVE"))
+    command.add_argument("--seed", type=int, default=1)
+    command.set_defaults(run=_negations)
 
     command = commands.add_parser("golden", parents=[common], help="write the engine's golden vectors again")
     command.add_argument("--folder", default="model_pack/golden")

@@ -5,6 +5,7 @@ Reports are files in `reports/`, written by scripts/make-pack:
     NAME.seedK.json              a run of the recipe; seed 1 is the pack
     NAME.VARIANT[.seedK].json    a run that differs from the recipe: see VARIANTS
     NAME.bias.json               the bias probe of the pack (bias.py)
+    NAME.negation.json           its negation probe (negation.py)
     baselines.json               majority answer, linear model and fastText, by data set
     ablations.json               runs of `beex-train ablate`, by data set and variant
     compare.json, compare50.json runs of `beex-train compare`, by data set, the second with --per-label 50
@@ -32,7 +33,7 @@ VARIANTS = {
     "noexit0": "without the linear model inside",
     "teacher": "with a teacher's soft labels",
 }
-REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|bias\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
+REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|(?:bias|negation)\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
 OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
 DASH = "–"
 
@@ -51,6 +52,7 @@ class Result:
     runs: dict[str, dict[int, Report]] = field(default_factory=dict)  # by variant ("": the recipe's own) and seed
     baselines: dict[str, Any] = field(default_factory=dict)
     bias: dict[str, Any] | None = None
+    negation: dict[str, Any] | None = None
 
     @property
     def own(self) -> Report | None:
@@ -81,6 +83,8 @@ def load(folder: Path) -> dict[str, Result]:
         result = results.setdefault(name, Result(name))
         if path.name == f"{name}.bias.json":
             result.bias = _json(path)
+        elif path.name == f"{name}.negation.json":
+            result.negation = _json(path)
         elif found := REPORT.fullmatch(path.name):
             result.runs.setdefault(found["variant"] or "", {})[int(found["seed"] or 1)] = _json(path)
         else:
