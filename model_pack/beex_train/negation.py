@@ -15,14 +15,22 @@ from .results import percent
 from .simulate import Simulator
 
 GOOD = (
-    "good great nice fine funny charming clever enjoyable entertaining helpful useful friendly reliable comfortable clean tasty beautiful "
-    "interesting moving smart fresh impressive excellent pleasant wonderful exciting amazing accurate elegant original gripping convincing "
-    "satisfying honest polite generous cheerful perfect brilliant lovely"
+    "good great nice fine funny charming clever enjoyable entertaining helpful useful friendly reliable comfortable clean tasty beautiful interesting moving "
+    "smart fresh impressive excellent pleasant wonderful exciting amazing accurate elegant original gripping convincing satisfying honest polite generous "
+    "cheerful perfect brilliant lovely superb terrific awesome marvelous remarkable splendid stunning gorgeous touching heartfelt hilarious inspired inventive "
+    "imaginative engaging compelling absorbing captivating thrilling intriguing fascinating memorable powerful masterful skillful stylish graceful rewarding "
+    "refreshing uplifting inspiring intelligent insightful subtle believable authentic lively playful amusing likable sweet tender joyful worthwhile valuable "
+    "solid sturdy durable responsive intuitive efficient quick prompt smooth simple practical affordable spacious quiet cosy kind caring patient attentive "
+    "professional knowledgeable trustworthy outstanding exceptional flawless magnificent delicate rich vivid deep profound rousing magical romantic attractive"
 ).split()  # fmt: skip
 BAD = (
-    "bad terrible awful boring dull slow ugly rude dirty broken stupid annoying disappointing useless poor weak predictable horrible tedious messy "
-    "confusing painful noisy bland overpriced unpleasant silly clumsy shallow pointless depressing forgettable lazy unreliable uncomfortable "
-    "stale dreadful lame nasty"
+    "bad terrible awful boring dull slow ugly rude dirty broken stupid annoying disappointing useless poor weak predictable horrible tedious messy confusing "
+    "painful noisy bland overpriced unpleasant silly clumsy shallow pointless depressing forgettable lazy unreliable uncomfortable stale dreadful lame nasty "
+    "hopeless pathetic ridiculous idiotic dumb childish tasteless vulgar offensive hideous repulsive disgusting atrocious abysmal appalling unbearable unwatchable "
+    "insufferable exhausting tiring monotonous repetitive lifeless soulless hollow empty wooden stiff contrived forced fake phony pretentious smug sappy "
+    "sentimental cliched generic derivative unoriginal uninspired unfunny humorless witless senseless incoherent muddled convoluted implausible unconvincing "
+    "ludicrous absurd inept amateurish incompetent crude cheesy cold bitter soggy greasy burnt filthy shabby cramped smelly faulty defective flimsy buggy "
+    "laggy unresponsive misleading dishonest careless unhelpful unfriendly hostile arrogant unprofessional late worthless wasteful frustrating infuriating grim"
 ).split()  # fmt: skip
 # Of the probe only.
 OTHER_GOOD = "delightful witty sharp thoughtful warm handy fantastic delicious".split()
