@@ -18,6 +18,7 @@ from .pack import ExitRule
 from .report import calibration_error, right_rows
 from .report import decide as decide_labels
 
+THRESHOLD_ROUNDS = 4  # over the labels
 CLASS_SPREAD = 0.2  # of the logarithms of the classes' temperatures, a priori
 
 
@@ -107,17 +108,28 @@ def claimed_error(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
 
 
 def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
-    """The threshold of each label of a multi-label task that has the largest F1 on held-out rows; p is (rows, classes)."""
+    """Thresholds of a multi-label task's labels that together have the largest micro-F1 on held-out rows, (classes,); p is (rows, classes).
+
+    One label's at a time, from those with the largest F1 of each label alone: these fit chance more, as a rare label has few rows to choose on.
+    """
     grid = np.linspace(0.05, 0.9, 86)
-    out = []
-    for c in range(p.shape[1]):
-        decided = p[:, c, None] > grid
-        hits = (decided & (targets[:, c, None] > 0)).sum(0)
-        f1 = 2 * hits / np.maximum(1, decided.sum(0) + targets[:, c].sum())
-        # The middle of the best ones: the edge of a plateau belongs to chance.
-        best = np.flatnonzero(f1 >= f1.max() - 1e-9)
-        out.append(float(grid[best[len(best) // 2]]) if f1.max() > 0 else 0.5)
-    return out
+    decided = p[:, :, None] > grid
+    hits, decided = (decided & (targets[:, :, None] > 0)).sum(0), decided.sum(0)
+    wanted = targets.sum(0)
+
+    def best(f1: np.ndarray) -> int:
+        """The middle of the best ones: the edge of a plateau belongs to chance."""
+        places = np.flatnonzero(f1 >= f1.max() - 1e-9)
+        return int(places[len(places) // 2])
+
+    labels = np.flatnonzero(wanted > 0)
+    chosen = {c: best(2 * hits[c] / np.maximum(1, decided[c] + wanted[c])) for c in labels}
+    for _ in range(THRESHOLD_ROUNDS):
+        for c in labels:
+            others = [i for i in labels if i != c]
+            of_others = lambda counts: sum(counts[i, chosen[i]] for i in others)
+            chosen[c] = best(2 * (of_others(hits) + hits[c]) / np.maximum(1, of_others(decided) + decided[c] + wanted.sum()))
+    return [float(grid[chosen[c]]) if c in chosen else 0.5 for c in range(p.shape[1])]
 
 
 def decide_all(rule: ExitRule, entropies: np.ndarray, p: np.ndarray, read: np.ndarray, multi: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

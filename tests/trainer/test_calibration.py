@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from beex_train.exits import Exits, choose_temperatures, claimed_error, cross_entropy, fit_class_temperatures, fit_temperatures, probabilities
+from beex_train.exits import Exits, choose_temperatures, claimed_error, cross_entropy, fit_class_temperatures, fit_temperatures, fit_thresholds, probabilities
 from beex_train.fit import useful_blocks
 
 
@@ -67,3 +67,20 @@ def test_a_block_that_is_better_and_too_sure_is_kept():
     assert useful_blocks(np.stack([first, first, second]), targets, False, within=0.25) == 2
     assert useful_blocks(np.stack([first, second, first]), targets, False, within=0.25) == 1
     assert useful_blocks(np.stack([first, first, second]), targets, False, within=1000) == 1
+
+
+def test_thresholds_are_chosen_together_for_micro_f1():
+    draw = np.random.default_rng(5)
+    targets = (draw.random((300, 5)) < [0.5, 0.3, 0.1, 0.03, 0.0]).astype(np.float32)
+    p = np.clip(0.5 * targets + draw.random((300, 5)) * 0.6, 0, 1)
+    chosen = fit_thresholds(p, targets)
+
+    def micro_f1(thresholds):
+        decided = p > np.array(thresholds)
+        return 2 * (decided * targets).sum() / (decided.sum() + targets.sum())
+
+    assert chosen[4] == 0.5, "no row has the label"
+    best = micro_f1(chosen[:4] + [1.0])
+    for label in range(4):
+        for other in np.linspace(0.05, 0.9, 86):
+            assert micro_f1(chosen[:label] + [other] + chosen[label + 1 : 4] + [1.0]) <= best + 1e-9
