@@ -81,7 +81,7 @@ struct ByteSums {
 
 // y of four numbers D / 2 + 2^15, unsigned in the lower or the upper half of 16-bit lanes. With 0x4b00 above it, such a number n is the float 2^23 + n. Twice
 // the scale is exact, and so y is the same as from D.
-constexpr std::int16_t kUnsigned = -0x8000;
+constexpr std::int16_t kUnsigned = -0x8000;  // 2^15, modulo 2^16
 template <bool kUpper>
 Float4 affine4(v128_t half, Float4 twice_scale, Float4 bias) {
   const v128_t above = wasm_i16x8_splat(0x4b00);
@@ -92,6 +92,11 @@ Float4 affine4(v128_t half, Float4 twice_scale, Float4 bias) {
 Float4 load_twice(const float* x) {
   const Float4 once = Float4::load(x);
   return once + once;
+}
+
+// What D / 2 + 2^15 of rows r ... r + 7 has whatever the activations are: shift times half the sums of their weights, and 2^15.
+v128_t row_offsets(const LaidOutMatrix& matrix, std::size_t r, v128_t shift) {
+  return wasm_i16x8_add(wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(matrix, r)), shift), wasm_i16x8_splat(kUnsigned));
 }
 
 v128_t interleave_low(v128_t a, v128_t b) { return wasm_i8x16_shuffle(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23); }
@@ -146,7 +151,7 @@ struct TokenLanes {
     const v128_t shift = wasm_i16x8_splat(static_cast<std::int16_t>(affine.shift));
     for (std::size_t i = 0; i < rows; i += 8) {
       const std::size_t r = affine.first + i;
-      const v128_t offset = wasm_i16x8_add(wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(affine.matrix, r)), shift), wasm_i16x8_splat(kUnsigned));
+      const v128_t offset = row_offsets(affine.matrix, r, shift);
       const float *scale = affine.matrix.scale + r, *bias = affine.matrix.bias + r;
       const Float4 scales[2] = {load_twice(scale), load_twice(scale + 4)}, biases[2] = {Float4::load(bias), Float4::load(bias + 4)};
       v128_t even[8], odd[8], token[kTokens];
@@ -236,7 +241,7 @@ class RowLanes {
           const v128_t sum[2] = {wasm_i16x8_shuffle(even, odd, 0, 8, 1, 9, 2, 10, 3, 11), wasm_i16x8_shuffle(even, odd, 4, 12, 5, 13, 6, 14, 7, 15)};
           for (std::size_t h = 0; h < 2; ++h) {
             const std::size_t row = r + g * kLanes + h * 8;
-            const v128_t offset = wasm_i16x8_add(wasm_i16x8_mul(wasm_v128_load(lookup::half_sums(matrix, row)), shift), wasm_i16x8_splat(kUnsigned));
+            const v128_t offset = row_offsets(matrix, row, shift);
             const v128_t half = wasm_i16x8_add(wasm_i16x8_add(sum[h], sum[h]), wasm_i16x8_sub(offset, total));
             const float* scale = matrix.scale + row;
             const float* bias = matrix.bias + row;

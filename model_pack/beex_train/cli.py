@@ -118,8 +118,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         out.write_bytes(fitted.pack)
         print(f"wrote {out}: {len(fitted.pack):,} bytes")
     _print_report(fitted.report)
-    if arguments.report:
-        Path(arguments.report).write_text(json.dumps(fitted.report, indent=1) + "\n", encoding="utf-8")
+    _write_json(arguments.report, fitted.report)
     if not arguments.keep_checkpoint:
         checkpoint.unlink(missing_ok=True)
 
@@ -198,8 +197,7 @@ def _tune(arguments: argparse.Namespace) -> None:
 def _adaptive(arguments: argparse.Namespace) -> None:
     pack = PackFile.open(arguments.pack)
     found = adaptive.report(pack, _rows_for(pack, arguments))
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    _write_json(arguments.out, found)
     print(adaptive.text(found))
 
 
@@ -242,17 +240,21 @@ def _cards(arguments: argparse.Namespace) -> None:
     print(publish(Path(arguments.folder)))
 
 
+def _write_json(path: str | None, value: Any) -> None:
+    """Keep `value` in a file, if one was asked for."""
+    if path:
+        Path(path).write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
 def _bias(arguments: argparse.Namespace) -> None:
     result = bias.probe_pack(Simulator(PackFile.open(arguments.pack)), arguments.label)
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _write_json(arguments.out, result)
     print(bias.table(result))
 
 
 def _negation(arguments: argparse.Namespace) -> None:
     result = negation.probe_pack(Simulator(PackFile.open(arguments.pack)), arguments.label)
-    if arguments.out:
-        Path(arguments.out).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    _write_json(arguments.out, result)
     print(negation.summary(result))
 
 

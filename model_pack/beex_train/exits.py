@@ -108,9 +108,10 @@ def claimed_error(p: np.ndarray, targets: np.ndarray, multi: bool) -> float:
 
 
 def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
-    """Thresholds of a multi-label task's labels that together have the largest micro-F1 on held-out rows, (classes,); p is (rows, classes).
+    """Thresholds of a multi-label task's labels, (classes,), whose micro-F1 on held-out rows no change of a single one raises; p and targets are (rows, classes).
 
-    One label's at a time, from those with the largest F1 of each label alone: these fit chance more, as a rare label has few rows to choose on.
+    The search starts at the thresholds with the largest F1 of each label alone and changes one at a time. Those alone follow chance more: a rare label has
+    few rows to choose on. A label that no row has gets 0.5.
     """
     grid = np.linspace(0.05, 0.9, 86)
     decided = p[:, :, None] > grid

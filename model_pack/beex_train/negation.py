@@ -1,7 +1,7 @@
 """Negations: short English opinions whose label follows from how they are made, to train sentiment on and to probe it with.
 
-Collections of reviews have few of them, and a small network that reads "bad" and "not" apart calls "not bad" the worst of all. The sentences are made of
-frames and polar words; the words of the probe are in no training sentence.
+A small network that reads "bad" and "not" apart calls "not bad" negative. The sentences are made of frames and words that are good or bad; those words of
+the probe are in no sentence for training.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ SENTENCES: tuple[tuple[str, bool], ...] = (
 
 
 MOST_LISTED = 10
+MOST_MADE = 100_000  # there are not many more
 
 
 def _fill(frame: str, good: bool, words: tuple[Sequence[str], Sequence[str]], draw: random.Random) -> str:
@@ -97,7 +98,10 @@ def _fill(frame: str, good: bool, words: tuple[Sequence[str], Sequence[str]], dr
 
 
 def made(count: int, seed: int) -> dict[str, float]:
-    """`count` distinct sentences and how probable "positive" is for each, with GOOD and BAD words; a fifth of them phrases."""
+    """`count` distinct sentences, and for each how probable "positive" is, 0 to 1, with GOOD and BAD words; a fifth of them phrases, if there are so many.
+    Raises DataError for none and for more than MOST_MADE."""
+    if not 1 <= count <= MOST_MADE:
+        raise DataError(f"{count:,} sentences cannot be made; ask for 1 to {MOST_MADE:,}")
     draw, texts = random.Random(seed), {}
     for phrase, positive in PHRASES:
         for thing in THINGS if "{t}" in phrase else THINGS[:1]:
@@ -128,7 +132,7 @@ def probes() -> list[tuple[str, bool]]:
 
 
 def probe(score: Callable[[str], float]) -> dict[str, Any]:
-    """How many probes `score`, the probability of positive, puts on the right side of a half."""
+    """How many probes `score`, from a text to the probability of positive, puts on the right side of a half; which it does not."""
     all_probes = probes()
     right = [(score(text) > 0.5) == positive for text, positive in all_probes]
     written = len(SENTENCES)
@@ -137,7 +141,7 @@ def probe(score: Callable[[str], float]) -> dict[str, Any]:
 
 
 def probe_pack(simulator: Simulator, positive: str) -> dict[str, Any]:
-    """`probe` of a pack with two labels, one of them `positive`."""
+    """`probe` of a pack with two labels, one of them `positive`, at its own exit rule. Raises DataError for other packs."""
     labels = simulator.pack.lines("labels")
     if positive not in labels or len(labels) != 2:
         raise DataError(f"the negation probe is for packs with two labels, one of them {positive!r}; this one has {', '.join(labels)}")

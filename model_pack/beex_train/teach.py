@@ -193,7 +193,9 @@ def fine_tune(
         optimizer, lambda step: min((step + 1) / warm_up, max(0.0, (len(batches) - step) / (len(batches) - warm_up)))
     )
     first = 0
-    ours = {"epochs": epochs, "learning_rate": learning_rate, "batch": batch, "seed": seed, "max_tokens": teacher.max_tokens, "rows": rows_hash(train)}
+    # What the result depends on; checkpoints of older versions lack it.
+    ours = {"epochs": epochs, "learning_rate": learning_rate, "batch": batch, "seed": seed, "max_tokens": teacher.max_tokens}
+    ours |= {"truncation_side": teacher.tokenizer.truncation_side, "rows": rows_hash(train)}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
         if any(state.get(name, value) != value for name, value in ours.items()):

@@ -25,7 +25,7 @@ const beexPage = (pack) => `
     const { label } = (await load(pack)).classify(${JSON.stringify(FIRST)});
     globalThis.first = { label, ms: performance.now() };`;
 const START = {
-  empty: 'globalThis.first = { label: \'\', ms: performance.now() };', // what a page with a script takes anyway
+  empty: `globalThis.first = { label: '', ms: performance.now() };`, // what a page with a script takes anyway
   beex: beexPage('sentiment'),
   beex_small: beexPage('sentiment_small'),
   ort: `

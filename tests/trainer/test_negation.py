@@ -1,6 +1,7 @@
 """Made negations: what they say follows from their frames, and the probe asks about words that none of them has."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from beex_train.data import DataError
 from beex_train.pack import PackFile
 from beex_train.simulate import Simulator
 from beex_train.teach import read_soft_labels
+
+PACKS = Path(__file__).resolve().parents[2] / "model_pack" / "packs"
 
 
 def words(text):
@@ -49,13 +52,16 @@ def test_command_line(tmp_path, capsys):
     texts, rows = read_soft_labels(out, ["0", "1"])
     made = negation.made(200, seed=1)
     assert texts == list(made) and all(row[1] == pytest.approx(made[text], abs=1e-4) and sum(row) == pytest.approx(1) for text, row in zip(texts, rows))
-    assert main(["negation", "model_pack/packs/question.beex"]) == 1
+    assert main(["negation", str(PACKS / "question.beex")]) == 1
     assert "two labels" in capsys.readouterr().err
+    for count in ("0", "100000000"):
+        assert main(["negations", str(out), "--count", count]) == 1
+        assert "1 to 100,000" in capsys.readouterr().err
 
 
 def test_probe_of_a_pack(monkeypatch):
     monkeypatch.setattr(negation, "probes", lambda some=negation.probes(): some[:6])
-    simulator = Simulator(PackFile.open("model_pack/packs/sentiment.beex"))
+    simulator = Simulator(PackFile.open(PACKS / "sentiment.beex"))
     result = negation.probe_pack(simulator, "positive")
     turned = negation.probe_pack(simulator, "negative")
     assert result["sentences"] == 6 and result["right"] + turned["right"] == 6
