@@ -71,6 +71,7 @@ class Run {
       observers_.exit.reached(observers_.exit.context,
                               {observers_.window, result_.exit, answer_.logits, answer_.probabilities, answer_.entropy});
     }
+    if (result_.exit == 0 && network_.doubtful()) return;  // the rule sees nothing of it
     decision_ = decide(policy_.rule, result_.exit, config_.blocks, answer_.entropy, answer_.probabilities, config_.task == Task::kMultiLabel,
                        seen_);
   }

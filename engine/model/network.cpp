@@ -286,6 +286,12 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   return {logits, probabilities, entropy, exit.inverse_temperature};
 }
 
+bool Network::doubtful() const {
+  const std::span<const std::uint8_t> doubtful = pack_->doubtful;
+  if (doubtful.empty()) return false;
+  return std::any_of(ids_.begin(), ids_.end(), [&](std::uint32_t id) { return (doubtful[id / 8] >> (id % 8) & 1) != 0; });
+}
+
 // Few-bit weights become floats in `branch`, which only blocks use.
 const float* Network::exit_weights(const ExitWeights& exit, std::size_t label) {
   if (pack_->config.exit_bits == 0) return exit.weight.data() + label * use_.pooled.size();

@@ -61,6 +61,8 @@ class Network {
   // Reads exit 0 after `embed` and exit i after block i - 1, where it is wanted. Exit 0 must be read before the others, which build on
   // it. The pack has classes.
   ExitAnswer read_exit(std::uint32_t exit);
+  // Whether the input has a word of the pack's with which exit 0 must not answer alone (FORMAT.md, "Doubt"). Between `embed` and exit 0.
+  bool doubtful() const;
   // The input as a vector (hidden), not yet of unit length: the pooled state after the last block. Holds until the next input.
   std::span<const float> read_vector();
 

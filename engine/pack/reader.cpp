@@ -20,7 +20,7 @@ constexpr std::size_t kConfigWords = 24;
 constexpr std::size_t kRuleSize = 24;
 constexpr std::size_t kCurvePointSize = 48;
 constexpr std::uint32_t kMaxSkipWidth = 64;
-constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1, kTextNgrams = 1u << 2;  // features, bits of a config word
+constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1, kTextNgrams = 1u << 2, kDoubt = 1u << 3;  // features, bits of a config word
 constexpr float kLeastShare = 1.0f / 1048576.0f;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
@@ -70,6 +70,7 @@ Config make_config(const ConfigWords& word) {
   config.elimination = (word[23] & kElimination) != 0;
   config.temperature_by_class = (word[23] & kTemperatureByClass) != 0;
   config.text_ngrams = (word[23] & kTextNgrams) != 0;
+  config.doubt = (word[23] & kDoubt) != 0;
   return config;
 }
 
@@ -88,7 +89,9 @@ Error check_task(const Config& config) {
   if (config.skip_width != 0) {
     return make_error(Status::kBadValue, "config: skip gate width is %u, but features (task 2) run every block", config.skip_width);
   }
-  if (config.temperature_by_class) return make_error(Status::kBadValue, "config: temperatures need classes, but features (task 2) have none");
+  if (config.temperature_by_class || config.doubt) {
+    return make_error(Status::kBadValue, "config: temperatures and doubt need classes, but features (task 2) have none");
+  }
   return {};
 }
 
@@ -136,7 +139,7 @@ Error check_config(const ConfigWords& word, Config& config) {
   if (word[13] != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
   }
-  if ((word[23] & ~(kElimination | kTemperatureByClass | kTextNgrams)) != 0) {
+  if ((word[23] & ~(kElimination | kTemperatureByClass | kTextNgrams | kDoubt)) != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know features 0x%x: update beex", word[23]);
   }
   for (const Range& range : kRanges) {
@@ -309,6 +312,11 @@ void Reader::claim_ngrams(const Config& config, NgramWeights& ngram) {
 }
 
 void Reader::claim_exits(const Config& config, Pack& pack) {
+  if (config.doubt) {
+    pack.doubtful = claim_bytes((config.vocabulary_size + std::size_t{7}) / 8, "exit0.doubtful");
+  } else {
+    forbid("no doubt", "exit0.doubtful");
+  }
   if (config.task == Task::kMultiLabel) {
     pack.threshold = claim_floats(Content::kProbabilities, config.classes, "threshold.by_label");
   } else {

@@ -133,15 +133,15 @@ def fit_thresholds(p: np.ndarray, targets: np.ndarray) -> list[float]:
     return [float(grid[chosen[c]]) if c in chosen else 0.5 for c in range(p.shape[1])]
 
 
-def decide_all(rule: ExitRule, entropies: np.ndarray, p: np.ndarray, read: np.ndarray, multi: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def decide_all(rule: ExitRule, entropies: np.ndarray, p: np.ndarray, seen: np.ndarray, multi: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Exits where inputs stop, exits that answer, and which inputs the rule never stopped, (inputs,): `simulate.decide` for many inputs,
-    from entropies (exits, inputs), probabilities (exits, inputs, classes) and which exits are read at all, boolean (exits, inputs)."""
-    last, count = len(read) - 1, read.shape[1]
+    from entropies (exits, inputs), probabilities (exits, inputs, classes) and which exits the rule sees at all, boolean (exits, inputs)."""
+    last, count = len(seen) - 1, seen.shape[1]
     threshold, certain, uncertain = (np.float32(value) for value in (rule.threshold, rule.certain, rule.uncertain))
     stopped, answered, before = np.full(count, -1), np.zeros(count, int), np.zeros(count, int)
     previous, label, agreeing = np.full(count, np.nan), np.full(count, -1), np.zeros(count, int)
     for i in range(last + 1):
-        open_ = read[i] & (stopped < 0)
+        open_ = seen[i] & (stopped < 0)
         h, own = entropies[i], p[i].argmax(-1)
         agreeing = np.where(open_, np.where(own == label, agreeing + 1, 1), agreeing)
         stop, rising = np.zeros(count, bool), np.zeros(count, bool)
@@ -177,6 +177,7 @@ class Costs:
     work: np.ndarray  # (exits, inputs): up to each exit, all exits before it read; the last row is what running to the end costs
     whole_work: np.ndarray  # (inputs,): to the end, with only the first and the last exit read
     dense_work: np.ndarray  # (inputs,)
+    doubtful: np.ndarray | None = None  # boolean (inputs,): the rule sees nothing of exit 0; None: it sees all
 
 
 @dataclass
@@ -218,6 +219,9 @@ class Exits:
         self.targets, self.thresholds, self.costs = targets, thresholds, costs
         self.inputs, self.row = inputs, np.arange(logits.shape[1]) if inputs is None else np.array(inputs.row)
         self.read = np.ones(logits.shape[:2], bool) if costs is None else costs.read
+        self.seen = self.read  # by the rule
+        if costs is not None and costs.doubtful is not None:
+            self.seen = np.concatenate([self.read[:1] & ~costs.doubtful, self.read[1:]])
         self.right = np.stack([right_rows(decide_labels(self.merge(z), thresholds), targets) for z in self.calibrated])
 
     @property
@@ -235,7 +239,7 @@ class Exits:
 
     def route(self, rule: ExitRule) -> Routing:
         """Apply `rule` to every row."""
-        stopped, answered, through = decide_all(rule, self.entropies, self.probabilities, self.read, self.thresholds is not None)
+        stopped, answered, through = decide_all(rule, self.entropies, self.probabilities, self.seen, self.thresholds is not None)
         every = np.arange(len(stopped))
         answers = self.merge(self.calibrated[answered, every])
         ran = np.cumsum(self.read, 0)[stopped, every] - 1

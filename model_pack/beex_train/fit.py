@@ -19,6 +19,7 @@ from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import DataError, Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
+from .doubt import doubtful_words
 from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, linear_logits, table_buckets
@@ -58,6 +59,7 @@ class Settings:
     blocks: int = 0
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
+    doubt: bool = True  # look for words with which exit 0 does not answer alone
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
@@ -302,28 +304,32 @@ def fit(
 def finish(prepared: Prepared, model: Classifier) -> Fitted:
     """Calibrate, choose size, thresholds and rule, measure and export a trained network."""
     settings, names, multi, held = prepared.settings, prepared.names, prepared.multi, prepared.held_out
-    blocks, weight = model.config.blocks, 1.0
-    held_logits = np.zeros((blocks + 1, 0, len(names)), np.float32)
+    weight = 1.0
+    # Without held-out rows nothing can be chosen, and every block runs.
+    calibration = Calibration(np.ones(len(model.exits)), [0.5] * len(names) if multi else None, ExitRule())
     if len(held.targets):
         weight = weigh_linear(model, held)
-        held_logits, _ = run(model, held.inputs)
+        logits, costs = run(model, held.inputs)
         if settings.drop_blocks:
-            blocks = useful_blocks(held.inputs.merge(held_logits), held.targets, multi, settings.drop_within)
-            model.keep_blocks(blocks)
-            held_logits = held_logits[: blocks + 1]
-    calibration = calibrate(held_logits, held, multi, settings.most_work)
+            blocks = useful_blocks(held.inputs.merge(logits), held.targets, multi, settings.drop_within)
+            if blocks < len(model.blocks):
+                model.keep_blocks(blocks)
+                logits, costs = run(model, held.inputs)
+        calibration = calibrate(logits, costs, held, multi, settings.most_work)
+        if settings.doubt and prepared.linear is not None and not multi:
+            calibration = doubt(prepared, model, logits, costs, calibration)
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
-        "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": blocks,
+        "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": model.config.blocks,
         "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_weight": weight,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
-        "exit_rule": asdict(calibration.rule), "profile": model.profile,
+        "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful], "profile": model.profile,
         "curve": [point.describe() for point in curve],
     }  # fmt: skip
     dev_logits = None
     if prepared.dev is not None:
-        dev_logits, _ = run(model, prepared.dev.inputs)
-        out["dev"], right = measure(dev_logits, calibration, prepared.dev, names)
+        dev_logits, costs = run(model, prepared.dev.inputs)
+        out["dev"], right, exit_of_input = measure(dev_logits, costs, calibration, prepared.dev, names)
         out["dev"]["speeds"] = measure_speeds(model, curve, calibration, prepared.dev)
         compare_with_linear(prepared.table, prepared.dev_table, out["dev"], right)
     if settings.float_twin or model.config.slfn_form not in SLFN_FORMS:
@@ -337,7 +343,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
 
     pack = packed()
     if dev_logits is not None and prepared.dev_table.texts_b is None:
-        out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, prepared.dev.inputs, dev_logits, calibration)
+        out["export"] = compare_with_simulation(PackFile(pack), prepared.dev_table, prepared.dev.inputs, dev_logits, exit_of_input)
         pack = packed()
     out["size"] = sizes(pack)
     return Fitted(pack, out)
@@ -367,17 +373,36 @@ class Calibration:
     rule: ExitRule
 
 
-def calibrate(logits: np.ndarray, held: Rows, multi: bool, most_work: float) -> Calibration:
-    """Temperatures, thresholds and exit rule from logits (exits, inputs, classes); without rows none of them can be chosen, and every
-    block runs."""
+def calibrate(logits: np.ndarray, costs: exits.Costs, held: Rows, multi: bool, most_work: float) -> Calibration:
+    """Temperatures, thresholds and exit rule from logits (exits, inputs, classes)."""
     targets = held.targets
-    if not len(targets):
-        return Calibration(np.ones(len(logits)), [0.5] * logits.shape[-1] if multi else None, ExitRule())
     merged = held.inputs.merge(logits)
     temperatures = exits.choose_temperatures(merged, targets, multi)
     thresholds = exits.fit_thresholds(exits.probabilities(merged[-1] / temperatures[-1], True), targets) if multi else None
-    rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs).choose_rule(most_work)
+    rule = exits.Exits(logits, temperatures, targets, thresholds, held.inputs, costs).choose_rule(most_work)
     return Calibration(temperatures, thresholds, rule)
+
+
+def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exits.Costs, without: Calibration) -> Calibration:
+    """Find words with which exit 0 does not answer alone (doubt.py), and the rule beside them. The network gets them unless answers on held-out rows, where they may be
+    rare, become worse by more than chance. Gives the calibration `without` them if it does not.
+
+    `logits` and `costs` are those of the held-out rows.
+    """
+    held, encoder, settings = prepared.held_out, prepared.encoder, prepared.settings
+    words = doubtful_words(prepared.rows.inputs, prepared.rows.targets, prepared.linear.out_of_fold, (encoder.cls_id, encoder.sep_id))
+    doubting = replace(costs, doubtful=held.inputs.having(words))
+    found = calibrate(logits, doubting, held, False, settings.most_work)
+
+    def losses(calibration: Calibration, costs: exits.Costs) -> np.ndarray:
+        ready = exits.Exits(logits, calibration.temperatures, held.targets, None, held.inputs, costs)
+        return ready.losses(ready.route(calibration.rule).answers)
+
+    difference = losses(found, doubting) - losses(without, costs)
+    if difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
+        return without
+    model.doubtful = words
+    return found
 
 
 def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool, within: float) -> int:
@@ -392,12 +417,14 @@ def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool, within: 
     return best
 
 
-def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequence[str]) -> tuple[dict[str, Any], np.ndarray]:
-    """The report of dev rows, at full depth and with the exit rule, and which rows are right at full depth.
+def measure(
+    logits: np.ndarray, costs: exits.Costs, calibration: Calibration, dev: Rows, names: Sequence[str]
+) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """The report of dev rows, at full depth and with the exit rule, which rows are right at full depth, and where the rule stops each input.
 
     `logits` are those of the rows' inputs, (exits, inputs, classes).
     """
-    ready = exits.Exits(logits, calibration.temperatures, dev.targets, calibration.thresholds, dev.inputs)
+    ready = exits.Exits(logits, calibration.temperatures, dev.targets, calibration.thresholds, dev.inputs, costs)
     routed, whole = ready.route(calibration.rule), ready.route(ExitRule())
     out = {
         **report.measure(whole.answers, dev.targets, names, calibration.thresholds),
@@ -407,7 +434,7 @@ def measure(logits: np.ndarray, calibration: Calibration, dev: Rows, names: Sequ
         "mean_depth": routed.depth(ready.last),
         "rows_by_exit": np.bincount(routed.deepest, minlength=ready.last + 1).tolist(),
     }
-    return out, ready.right[-1]
+    return out, ready.right[-1], routed.exit
 
 
 def measure_speeds(model: Classifier, curve: Sequence[CurvePoint], calibration: Calibration, dev: Rows) -> list[dict[str, Any]]:
@@ -427,13 +454,11 @@ def compare_with_linear(train: Table, dev: Table, ours: dict[str, Any], right: n
     ours["verdict"] = report.verdict(right, report.right_rows(linear.decided, targets))
 
 
-def compare_with_simulation(pack: PackFile, dev: Table, inputs: Inputs, logits: np.ndarray, calibration: Calibration) -> dict[str, Any]:
-    """The pack's simulation (simulate.py) against the network that was trained, on some texts that fit one window."""
+def compare_with_simulation(pack: PackFile, dev: Table, inputs: Inputs, logits: np.ndarray, exit_of_input: np.ndarray) -> dict[str, Any]:
+    """The pack's simulation (simulate.py) against the network that was trained, on some texts that fit one window: logits, and where its exit rule stops."""
     simulator = Simulator(pack)
     largest, close, same, rows = 0.0, 0, 0, 0
-    no_targets = np.zeros((1, logits.shape[-1]))
     first_input = {row: i for i, row in reversed(list(enumerate(inputs.row)))}
-    stop = lambda z: exits.Exits(z[:, None], calibration.temperatures, no_targets, calibration.thresholds).route(calibration.rule).exit[0]
     for row, ids in enumerate(simulator.encoder.tokens(dev.texts)):
         windows = simulator.encoder.windows(ids, pack.config["max_tokens"])
         if len(windows) > 1:
@@ -442,7 +467,8 @@ def compare_with_simulation(pack: PackFile, dev: Table, inputs: Inputs, logits: 
         trained = logits[:, first_input[row]]
         difference = float(np.abs(exact - trained).max())
         rows += 1
-        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (stop(exact) == stop(trained))
+        stopped = simulator.classify(dev.texts[row]).exit_block
+        largest, close, same = max(largest, difference), close + (difference < 1e-3), same + (stopped == exit_of_input[first_input[row]])
         if rows == CHECKED_ROWS:
             break
     return {"rows": rows, "largest_logit_difference": largest, "rows_within_0.001": close, "rows_with_the_same_exit": int(same)}

@@ -11,8 +11,8 @@ import torch
 from .export import export
 from .model import Classifier, ModelConfig
 from .pack import (
-    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, ELIMINATION, RULE_KINDS, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
-    curve_section, json_section, lines_section, pack_bits, pack_few_bits,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, RULE_KINDS, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
+    curve_section, doubtful_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
 from .simulate import EXIT_REASONS, Simulator, Tap
 from .tokenizer import Encoder, train_vocabulary
@@ -128,13 +128,13 @@ def tiny_pack(form: str, bits: int, pooling: str, inputs: int, seed: int) -> byt
 def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
     exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
-    class_temperatures: bool = False, text_ngrams: bool = False, curve: Sequence[CurvePoint] = (),
+    class_temperatures: bool = False, text_ngrams: bool = False, doubtful: Sequence[str] = (), curve: Sequence[CurvePoint] = (),
     inputs: int = 1, hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
     """A pack, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
 
     `slfn_form` is bounded or rectified; `ngrams` are buckets, longest and bits; `bits` are those of every activation; `exit_bits`
-    are 0 for float exit weights, or 8.
+    are 0 for float exit weights, or 8; `doubtful` are tokens.
     """
     random = np.random.default_rng(seed)
     vocabulary = vocabulary or train_vocabulary(TEXTS * 2, 120)
@@ -163,7 +163,8 @@ def random_pack(
         max_tokens=tokens, embedding_bits=4, position_bits=8, slfn_form=SLFN_FORMS.index(slfn_form), pooling=pooling, attention=0,
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
-        skip_width=skip_width, features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS,
+        skip_width=skip_width,
+        features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS + bool(doubtful) * DOUBT,
     )  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -194,6 +195,8 @@ def random_pack(
         floats("ngram.scale", 0.1, 0.5, columns)
     if profile:
         writer.add("elimination.profile", np.array(profile, np.float32))
+    if doubtful:
+        writer.add("exit0.doubtful", doubtful_section([encoder.vocabulary.index(token) for token in doubtful], len(vocabulary)))
     if task != "features":
         for i in range(blocks if skip_width else 0):
             floats(f"block{i}.skip.weight", -0.5, 0.5, skip_width, inputs * d)
@@ -238,13 +241,13 @@ def tiny_packs() -> dict[str, bytes]:
 
 
 def _adaptive_pack(policies: Sequence[Policy]) -> bytes:
-    """Elimination, gates of an odd width, temperatures per class and a curve of the given settings; odd numbers of classes and blocks."""
+    """Elimination, gates of an odd width, temperatures per class, doubt and a curve of the given settings; odd numbers of classes and blocks."""
     names = ["fast", "", "balanced", "accurate"]
     curve = [CurvePoint(0.3 + 0.1 * i, 0.6 + 0.05 * i, policy, name) for i, (policy, name) in enumerate(zip(policies, names))]
     return random_pack(
         "tiny adaptive", ["joy", "fear", "anger", "surprise", "other"], 7, task="single", slfn_form="rectified", pooling=0, bits=4,
         ngrams=(256, 2, 4), rule=ExitRule("fractional", 0.02, certain=0.05, uncertain=0.9), blocks=3, profile=(0.9, 0.6, 0.4), skip_width=7,
-        class_temperatures=True, curve=curve,
+        class_temperatures=True, doubtful=("and", "tw"), curve=curve,
     )  # fmt: skip
 
 
@@ -262,11 +265,11 @@ def adaptive_packs() -> dict[str, tuple[bytes, list[Policy]]]:
     ]
     multi = random_pack(
         "tiny adaptive multi-label", ["joy", "fear", "other"], 8, task="multi", slfn_form="bounded", pooling=1, bits=2,
-        ngrams=(256, 3, 4), text_ngrams=True, rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
+        ngrams=(256, 3, 4), text_ngrams=True, doubtful=("four",), rule=ExitRule("probability", 0.55, certain=0.3), blocks=2, profile=(0.7, 0.3), skip_width=16,
     )  # fmt: skip
     pair = random_pack(
         "tiny adaptive pair", ["same", "other"], 9, task="single", slfn_form="rectified", pooling=0, bits=4, inputs=2, exit_bits=8, ngrams=(256, 2, 4),
-        rule=ExitRule("entropy", 0.5), blocks=3, profile=(0.6, 0.4, 0.2), skip_width=8, tokens=32,
+        rule=ExitRule("entropy", 0.5), blocks=3, profile=(0.6, 0.4, 0.2), skip_width=8, tokens=32, doubtful=("a", "##teen"),
     )  # fmt: skip
     return {
         "tiny_adaptive": (_adaptive_pack(policies), policies),

@@ -53,6 +53,11 @@ class Inputs:
         """Tokens of every input, (inputs,)."""
         return np.array([len(ids) for ids in self.ids])
 
+    def having(self, tokens: Sequence[int]) -> np.ndarray:
+        """Which inputs have one of these token ids, boolean (inputs,)."""
+        wanted = set(tokens)
+        return np.array([not wanted.isdisjoint(ids) for ids in self.ids], bool)
+
     def texts(self) -> list[list[int]]:
         """The ids of every row, [CLS] and [SEP] included, however many windows it has."""
         whole: list[list[int]] = []

@@ -289,6 +289,7 @@ class Classifier(nn.Module):
         self.gates = nn.ModuleList(SkipGate(config) for _ in range(config.blocks if config.skip_width else 0))
         self.contrast: nn.Module | None = None  # in training only; see contrast.py
         self.profile: Sequence[float] | None = None  # of elimination, one share a block; see elimination.py
+        self.doubtful: Sequence[int] = ()  # tokens with which exit 0 does not answer alone; see doubt.py
 
     def pool(self, h: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
         """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]. Of pairs (batch, 2d): |u - v| and u * v, where u and v are

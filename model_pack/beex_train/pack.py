@@ -29,7 +29,7 @@ SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
 # Bits of the config's `features`.
-ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS = 1, 2, 4
+ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT = 1, 2, 4, 8
 CURVE_HEAD, CURVE_NAME = struct.Struct("<4f"), struct.Struct("<II")
 CURVE_ROW = CURVE_HEAD.size + RULE.size + CURVE_NAME.size
 MOST_CURVE_ROWS = 64
@@ -111,6 +111,11 @@ def curve_section(points: Sequence[CurvePoint]) -> bytes:
 def pack_bits(signs: np.ndarray) -> np.ndarray:
     """Rows of truth values (rows, columns) as a `bits` matrix (rows, columns / 8), least significant bit first."""
     return np.packbits(signs.astype(bool), axis=1, bitorder="little")
+
+
+def doubtful_section(doubtful: Sequence[int], vocabulary_size: int) -> np.ndarray:
+    """The `exit0.doubtful` section of some token ids."""
+    return pack_bits(np.isin(np.arange(vocabulary_size), doubtful)[None])
 
 
 def unpack_bits(data: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -214,6 +219,11 @@ class PackFile:
     def profile(self) -> np.ndarray | None:
         """The elimination profile (blocks), if the pack has one."""
         return self.floats("elimination.profile", -1) if "elimination.profile" in self.sections else None
+
+    @property
+    def doubtful(self) -> list[int]:
+        """Ids of the tokens with which exit 0 does not answer alone, rising."""
+        return np.flatnonzero(np.unpackbits(self.raw("exit0.doubtful"), bitorder="little")).tolist() if "exit0.doubtful" in self.sections else []
 
     @property
     def curve(self) -> list[CurvePoint]:

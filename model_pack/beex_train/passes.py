@@ -35,7 +35,7 @@ def run(model: Classifier, inputs: Inputs, gamma: float = 0.0, skip: float = 1.0
         logits[:, group] = model.read_exits(states, mask, segments, prior).float().cpu().numpy()
         if gated:
             read[1:, group] = (torch.stack(gates) == 0).cpu().numpy()
-    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated))
+    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated), inputs.having(model.doubtful))
 
 
 def _work(cost: Cost, tokens: np.ndarray, kept: np.ndarray | None, read: np.ndarray, gated: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

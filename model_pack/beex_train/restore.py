@@ -48,6 +48,7 @@ def restore(pack: PackFile) -> Classifier:
     )  # fmt: skip
     model = Classifier(config)
     model.profile = None if pack.profile is None else pack.profile.tolist()
+    model.doubtful = pack.doubtful
     steps = 1 / pack.floats("activation.inverse_step", *bits.shape)
     with torch.no_grad():
         _put(model.embeddings.token, _rows(pack, "embedding", c["vocabulary_size"], c["embedding_bits"]))

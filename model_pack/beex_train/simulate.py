@@ -264,7 +264,7 @@ class Simulator:
             }
             for i in range(self.blocks)
         ]
-        self.profile, self.cost = pack.profile, Cost.of_pack(c)
+        self.profile, self.cost, self.doubtful = pack.profile, Cost.of_pack(c), set(pack.doubtful)
         self.gates = [self._gate(i, c["skip_width"]) for i in range(self.blocks if c["skip_width"] else 0)]
 
     def _gate(self, block: int, width: int) -> SkipGate:
@@ -479,7 +479,10 @@ class Simulator:
         """The reading that answers, the last one made, and why it was the last."""
         seen: dict = {}
         before = reading = None
+        doubtful = not self.doubtful.isdisjoint(ids)
         for reading in self.walk(ids, segments, policy, text=text):
+            if reading.exit == 0 and doubtful:
+                continue  # the rule sees nothing of it
             reason = decide(policy.rule, reading.exit, self.blocks, reading.entropy, reading.probabilities, seen, self.multi_label)
             if reason:
                 return before if reason == "rising" else reading, reading, reason

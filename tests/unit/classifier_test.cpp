@@ -512,6 +512,37 @@ TEST_CASE("classifier: the vector of a state of zeros is zeros") {
   CHECK(copy(vector) == std::vector<float>(64, 0.0f));
 }
 
+TEST_CASE("classifier: with a doubtful word exit 0 does not answer, and the rule does not see it") {
+  PackOptions options;
+  ByHand by_hand(options);
+  const std::uint32_t doubtful = by_hand.ids("n")[0];
+  options.doubtful.resize((options.vocabulary_size + 7) / 8);
+  options.doubtful[doubtful / 8] = static_cast<std::uint8_t>(1u << doubtful % 8);
+  const auto classifier = load(options);
+  struct Case {
+    ExitRule rule;
+    std::uint32_t exit, exit_in_doubt;
+  };
+  const Case cases[] = {
+      {{ExitKind::kEntropy, 2.0f}, 0, 1},
+      {{ExitKind::kProbability, 0.0f}, 0, 1},
+      {{ExitKind::kPatience, 1.0f}, 0, 1},
+      {{ExitKind::kOff, 0.0f, 2.0f}, 2, 2},
+      {{ExitKind::kFractional, -2.0f, 2.0f}, 0, 1},  // certain
+      {{ExitKind::kFractional, 2.0f}, 1, 2},         // needs an exit before
+  };
+  for (const Case& each : cases) {
+    INFO("kind " << static_cast<std::uint32_t>(each.rule.kind));
+    Result result;
+    REQUIRE(classifier->classify("a b m", {each.rule}, result).ok());
+    CHECK(result.exit_block == each.exit);
+    const double work = result.work;
+    REQUIRE(classifier->classify("a b n", {each.rule}, result).ok());
+    CHECK(result.exit_block == each.exit_in_doubt);
+    CHECK((result.work > work) == (each.exit_in_doubt > each.exit));
+  }
+}
+
 TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
   PackOptions options;  // 12 tokens, so windows of 10 that start 8 apart
   options.ngram_buckets = GENERATE(0u, 512u);  // with them, those of the whole text

@@ -123,6 +123,7 @@ struct PackOptions {
   std::uint32_t skip_width = 0;
   bool temperature_by_class = false;
   bool text_ngrams = false;
+  std::vector<std::uint8_t> doubtful;  // a bit per token of the vocabulary; empty for no doubt
   std::vector<CurvePoint> curve;
   std::uint64_t seed = 1;
 };
@@ -146,7 +147,7 @@ class PackBuilder {
               o.max_tokens, o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form),
               static_cast<std::uint32_t>(o.pooling), 0, o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]"),
               o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0, o.exit_bits, o.skip_width,
-              (o.profile.empty() ? 0u : 1u) + (o.temperature_by_class ? 2u : 0u) + (o.text_ngrams ? 4u : 0u)};
+              (o.profile.empty() ? 0u : 1u) + (o.temperature_by_class ? 2u : 0u) + (o.text_ngrams ? 4u : 0u) + (o.doubtful.empty() ? 0u : 8u)};
     add("config", config);
     add_text("metadata", "{\"name\": \"made for a test\"}", 0);
     std::string labels;
@@ -182,6 +183,7 @@ class PackBuilder {
     }
     if (!o.profile.empty()) add("elimination.profile", o.profile);
     if (ngrams) add_ngrams(multi_label ? classes : classes - 1);
+    if (!o.doubtful.empty()) add("exit0.doubtful", o.doubtful);
     if (features) return;
     for (std::uint32_t i = 0; i <= o.blocks; ++i) {
       const std::string exit = "exit" + std::to_string(i);

@@ -337,6 +337,25 @@ TEST_CASE("pack: elimination, skip gates, temperatures and the curve are read") 
   CHECK(parse(PackBuilder(features).build()).ok());
 }
 
+TEST_CASE("pack: the words with which exit 0 does not answer alone") {
+  PackOptions options = tiny();
+  options.vocabulary_size = 60;  // 8 bytes
+  options.doubtful = {1, 2, 3, 4, 5, 6, 7, 15};
+  const ExactBytes file(PackBuilder(options).build());
+  const auto pack = std::make_unique<Pack>();
+  REQUIRE(Pack::parse(file.view(), *pack).ok());
+  CHECK(pack->config.doubt);
+  CHECK(std::vector<std::uint8_t>(pack->doubtful.begin(), pack->doubtful.end()) == options.doubtful);
+  for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{9}}) {
+    PackBuilder builder(options);
+    builder.section("exit0.doubtful").bytes.resize(size);
+    check_refused(builder, Status::kBadSection, "\"exit0.doubtful\" at 0x");
+  }
+  PackBuilder missing(options);
+  missing.remove("exit0.doubtful");
+  check_refused(missing, Status::kBadSection, "section \"exit0.doubtful\" is missing");
+}
+
 TEST_CASE("pack: the elimination profile") {
   const auto with_profile = [](std::vector<float> profile) {
     PackOptions options = tiny();
@@ -518,6 +537,7 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
   check_foreign(Task::kSingleLabel, "ngram.scale", "no n-grams");
   check_foreign(Task::kSingleLabel, "threshold.by_label", "single labels");
   check_foreign(Task::kSingleLabel, "elimination.profile", "no elimination");
+  check_foreign(Task::kSingleLabel, "exit0.doubtful", "no doubt");
   for (const char* part : {"weight", "bias", "output", "output_bias"}) {
     check_foreign(Task::kSingleLabel, std::string("block0.skip.") + part, "no skip gates");
   }
@@ -591,7 +611,7 @@ TEST_CASE("pack: config values") {
     }
   }
   check_refused(with_config_word(13, 1), Status::kUnsupportedFeature, "does not know attention 1: update beex");
-  for (const std::uint32_t value : {8u, 9u, 1u << 31, large}) {
+  for (const std::uint32_t value : {16u, 17u, 1u << 31, large}) {
     check_refused(with_config_word(23, value), Status::kUnsupportedFeature, "config: this engine does not know features 0x");
   }
   check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");
@@ -619,7 +639,7 @@ TEST_CASE("pack: config values of n-grams, exit weights and features") {
   refused(Task::kMultiLabel, 21, {4}, "config: exit weight bits is 4, allowed are 0 and 8");
   refused(Task::kFeatures, 21, {8}, "features (task 2) have no exits");
   refused(Task::kFeatures, 22, {1, 64}, "features (task 2) run every block");
-  refused(Task::kFeatures, 23, {2, 3}, "config: temperatures need classes");
+  refused(Task::kFeatures, 23, {2, 3, 8, 9}, "config: temperatures and doubt need classes");
   refused(Task::kSingleLabel, 23, {4}, "config: n-grams of the whole text (features bit 2) without buckets");
   refused(Task::kSingleLabel, 2, {0}, "config: classes is 0");
   refused(Task::kMultiLabel, 2, {0}, "config: classes is 0");

@@ -56,6 +56,7 @@ struct Config {
   bool elimination = false;      // the pack has a profile
   bool temperature_by_class = false;
   bool text_ngrams = false;  // n-grams are those of the whole text, each bucket once; or else of a window, every run
+  bool doubt = false;        // the pack has words with which exit 0 does not answer alone
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Numbers that an exit or a gate reads: of a pair, how its two texts' vectors differ and agree.
@@ -143,6 +144,7 @@ class Pack {
   NgramWeights ngram;
   std::array<ExitWeights, kMaxBlocks + 1> exit;  // empty for features, as is the rule
   std::span<const float> threshold;              // (class), of multi-label packs
+  std::span<const std::uint8_t> doubtful;        // (vocabulary / 8), a bit for each token with which exit 0 does not answer alone; or empty
   ExitRule exit_rule;
   std::span<const float> elimination_profile;    // (block), of packs with elimination
   std::uint32_t curve_points = 0;                // 0 without a curve
