@@ -385,12 +385,14 @@ def calibrate(logits: np.ndarray, costs: exits.Costs, held: Rows, multi: bool, m
 
 def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exits.Costs, without: Calibration) -> Calibration:
     """Find words with which exit 0 does not answer alone (doubt.py), and the rule beside them. The network gets them unless answers on held-out rows, where they may be
-    rare, become worse by more than chance. Gives the calibration `without` them if it does not.
+    rare, become worse by more than chance, or no rule is cheap enough any more. Gives the calibration `without` them if it does not.
 
-    `logits` and `costs` are those of the held-out rows.
+    They are looked for in the table's own rows: other texts, with soft labels, may be harder as a whole, and whatever marks them would be found. `logits` and
+    `costs` are those of the held-out rows.
     """
     held, encoder, settings = prepared.held_out, prepared.encoder, prepared.settings
-    words = doubtful_words(prepared.rows.inputs, prepared.rows.targets, prepared.linear.out_of_fold, (encoder.cls_id, encoder.sep_id))
+    own = np.array(prepared.rows.inputs.row) < len(prepared.table)
+    words = doubtful_words(prepared.rows.inputs.take(np.flatnonzero(own)), prepared.rows.targets, prepared.linear.out_of_fold[own], (encoder.cls_id, encoder.sep_id))
     doubting = replace(costs, doubtful=held.inputs.having(words))
     found = calibrate(logits, doubting, held, False, settings.most_work)
 
@@ -399,7 +401,7 @@ def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exit
         return ready.losses(ready.route(calibration.rule).answers)
 
     difference = losses(found, doubting) - losses(without, costs)
-    if difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
+    if found.rule.kind != without.rule.kind or difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
         return without
     model.doubtful = words
     return found

@@ -89,9 +89,14 @@ class Inputs:
         count = self.row[-1] + 1
         kept = np.linspace(0, count - 1, min(count, max(fewest, round(count * tokens / self.lengths.sum())))).astype(int)
         place = {row: k for k, row in enumerate(kept.tolist())}
-        chosen = [i for i, row in enumerate(self.row) if row in place]
+        chosen = self.take([i for i, row in enumerate(self.row) if row in place])
+        chosen.row = [place[row] for row in chosen.row]
+        return chosen, kept
+
+    def take(self, chosen: Sequence[int]) -> "Inputs":
+        """Some of the inputs; their rows keep their numbers."""
         pick = lambda values: [values[i] for i in chosen]
-        return Inputs(pick(self.ids), pick(self.segments), [place[row] for row in pick(self.row)]), kept
+        return Inputs(pick(self.ids), pick(self.segments), pick(self.row))
 
     def __len__(self) -> int:
         return len(self.ids)
