@@ -60,6 +60,7 @@ class Settings:
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
     doubt: bool = True  # look for words with which exit 0 does not answer alone
+    doubtful: list[str] = field(default_factory=list)  # word pieces that are such in any case
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
@@ -200,6 +201,8 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     else:
         encoder = Encoder(train_vocabulary(texts + (fitting.texts_b or []), settings.vocabulary_size, not settings.keep_case), not settings.keep_case)
         most = settings.max_tokens or MAX_TOKENS
+    if unknown := sorted(set(settings.doubtful) - set(encoder.vocabulary)):
+        raise DataError(f"doubtful words must be whole in the vocabulary, and {', '.join(map(repr, unknown))} are not; leave them out")
     inputs = Inputs.encode(encoder, texts, fitting.texts_b, most)
     if inputs.windowed:
         cut = "cut at the end of the longer text" if paired else "read in windows"
@@ -316,7 +319,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
                 model.keep_blocks(blocks)
                 logits, costs = run(model, held.inputs)
         calibration = calibrate(logits, costs, held, multi, settings.most_work)
-        if settings.doubt and prepared.linear is not None and not multi:
+        if settings.doubtful or (settings.doubt and prepared.linear is not None and not multi):
             calibration = doubt(prepared, model, logits, costs, calibration)
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
@@ -384,27 +387,34 @@ def calibrate(logits: np.ndarray, costs: exits.Costs, held: Rows, multi: bool, m
 
 
 def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exits.Costs, without: Calibration) -> Calibration:
-    """Find words with which exit 0 does not answer alone (doubt.py), and the rule beside them. The network gets them unless answers on held-out rows, where they may be
-    rare, become worse by more than chance, or no rule is cheap enough any more. Gives the calibration `without` them if it does not.
+    """Give the network the words with which exit 0 does not answer alone (doubt.py): those of the settings, and those that are found, unless answers on held-out rows,
+    where they may be rare, become worse by more than chance, or no rule is cheap enough any more. Gives the calibration beside them, from the one `without`.
 
-    They are looked for in the table's own rows: other texts, with soft labels, may be harder as a whole, and whatever marks them would be found. `logits` and
+    Words are looked for in the table's own rows: other texts, with soft labels, may be harder as a whole, and whatever marks them would be found. `logits` and
     `costs` are those of the held-out rows.
     """
-    held, encoder, settings = prepared.held_out, prepared.encoder, prepared.settings
+    held, encoder, settings, multi = prepared.held_out, prepared.encoder, prepared.settings, prepared.multi
+
+    def beside(words: list[int]) -> tuple[Calibration, np.ndarray]:
+        """The calibration, and how bad the answers on held-out rows are."""
+        doubting = replace(costs, doubtful=held.inputs.having(words))
+        calibration = calibrate(logits, doubting, held, multi, settings.most_work) if words else without
+        ready = exits.Exits(logits, calibration.temperatures, held.targets, calibration.thresholds, held.inputs, doubting)
+        return calibration, ready.losses(ready.route(calibration.rule).answers)
+
+    model.doubtful = [encoder.vocabulary.index(word) for word in settings.doubtful]
+    calibration, losses = beside(model.doubtful)
+    if not settings.doubt or prepared.linear is None or multi:
+        return calibration
     own = np.array(prepared.rows.inputs.row) < len(prepared.table)
-    words = doubtful_words(prepared.rows.inputs.take(np.flatnonzero(own)), prepared.rows.targets, prepared.linear.out_of_fold[own], (encoder.cls_id, encoder.sep_id))
-    doubting = replace(costs, doubtful=held.inputs.having(words))
-    found = calibrate(logits, doubting, held, False, settings.most_work)
-
-    def losses(calibration: Calibration, costs: exits.Costs) -> np.ndarray:
-        ready = exits.Exits(logits, calibration.temperatures, held.targets, None, held.inputs, costs)
-        return ready.losses(ready.route(calibration.rule).answers)
-
-    difference = losses(found, doubting) - losses(without, costs)
-    if found.rule.kind != without.rule.kind or difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
-        return without
+    found = doubtful_words(prepared.rows.inputs.take(np.flatnonzero(own)), prepared.rows.targets, prepared.linear.out_of_fold[own], (encoder.cls_id, encoder.sep_id))
+    words = sorted({*model.doubtful, *found})
+    other, other_losses = beside(words)
+    difference = other_losses - losses
+    if other.rule.kind != calibration.rule.kind or difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
+        return calibration
     model.doubtful = words
-    return found
+    return other
 
 
 def useful_blocks(logits: np.ndarray, targets: np.ndarray, multi: bool, within: float) -> int:
