@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from beex_train.data import Table
+from beex_train.data import DataError, Table
 from beex_train.doubt import DEVIATIONS, MOST_WORDS, doubtful_words
 from beex_train.exits import Exits
 from beex_train.fit import Settings, fit
@@ -87,3 +87,7 @@ def test_fit_puts_them_into_the_pack(tmp_path):
     assert sorted(fitted.report["doubtful"]) == sorted(vocabulary[token] for token in PackFile(fitted.pack).doubtful)
     without = fit(replace(settings, doubt=False), table, None, (), tmp_path / "other")
     assert without.report["doubtful"] == [] and PackFile(without.pack).doubtful == []
+    named = fit(replace(settings, doubtful=["film", "a"]), table, None, (), tmp_path / "third")
+    assert {"film", "a"} <= set(named.report["doubtful"])
+    with pytest.raises(DataError, match="'unheard' are not; leave them out"):
+        fit(replace(settings, doubtful=["unheard", "a"]), table, None, (), tmp_path / "fourth")
