@@ -116,7 +116,7 @@ export async function sentences({ pack, small, texts, shapes, rounds, chunk }) {
     beex_all: await beex(pack, { exit: 'off' }),
     beex_fast: await beex(pack, { speed: 'fast' }), // exits and elimination, as the pack's maker measured them
     beex_small: await beex(small, { exit: 'default' }),
-    beex_linear: await beex(pack, { exit: 'entropy:1' }), // the linear model inside: below the largest entropy there is
+    beex_linear: await beex(pack, { speed: { budgetMs: 0.001 } }), // the linear model inside: there is no time for a block
     linear_js: hashedLinear(2),
     fasttext: await fastText(),
   };
