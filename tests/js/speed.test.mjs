@@ -136,7 +136,10 @@ test('what the pack cannot do, and what is no speed, is said in words', async ()
 });
 
 test('a budget: next to nothing gives what the first exit says of the first window, much gives all', () => {
-  for (const text of ['a charming and often affecting journey', 'word '.repeat(100)]) {
+  // With "and" exit 0 of this pack does not answer alone, but when there is no time for more.
+  assert.deepEqual(adaptive.classify('charming and affecting', { speed: { budgetMs: 1e-6 }, exit: 'entropy:2' }).exit, { block: 0, of: 3, reason: 'budget' });
+  assert.deepEqual(adaptive.classify('charming and affecting', { exit: 'entropy:2' }).exit, { block: 1, of: 3, reason: 'entropy' });
+  for (const text of ['a charming, often affecting journey', 'word '.repeat(100)]) {
     const { windows } = adaptive.classify(text, { trace: true }).trace;
     const opening = text.slice(0, windows[0].words.at(-1).end);
     const first = adaptive.classify(opening, { exit: 'entropy:2' });
