@@ -1,7 +1,8 @@
 """Words with which exit 0 does not answer alone (FORMAT.md, "Doubt").
 
 Exit 0 is a bag of words: it cannot know what "not" does to "bad", and is as sure of "not bad" as of "bad". Texts with such a word go on to the first
-block, however sure exit 0 is. Which words these are is read off its own mistakes.
+block, however sure exit 0 is. Which words these are is read off its own mistakes. No paper has
+this: it is beex's own, and the numbers below were chosen by the words that they find in SST-2, TREC-6, Emotion and Clickbait.
 """
 
 from __future__ import annotations

@@ -319,8 +319,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
                 model.keep_blocks(blocks)
                 logits, costs = run(model, held.inputs)
         calibration = calibrate(logits, costs, held, multi, settings.most_work)
-        if settings.doubtful or (settings.doubt and prepared.linear is not None and not multi):
-            calibration = doubt(prepared, model, logits, costs, calibration)
+        calibration = doubt(prepared, model, logits, costs, calibration)
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": model.config.blocks,
@@ -390,8 +389,8 @@ def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exit
     """Give the network the words with which exit 0 does not answer alone (doubt.py): those of the settings, and those that are found, unless answers on held-out rows,
     where they may be rare, become worse by more than chance, or no rule is cheap enough any more. Gives the calibration beside them, from the one `without`.
 
-    Words are looked for in the table's own rows: other texts, with soft labels, may be harder as a whole, and whatever marks them would be found. `logits` and
-    `costs` are those of the held-out rows.
+    They are looked for where rows have one label and there is a linear model, and in the table's own rows: other texts, with soft labels, may be harder as a whole,
+    and whatever marks them would be found. `logits` and `costs` are those of the held-out rows.
     """
     held, encoder, settings, multi = prepared.held_out, prepared.encoder, prepared.settings, prepared.multi
 

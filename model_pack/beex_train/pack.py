@@ -99,6 +99,11 @@ class CurvePoint:
         return CurvePoint(work, accuracy, Policy(rule, gamma, skip), SPEED_NAMES[CURVE_NAME.unpack(data[-CURVE_NAME.size :])[0]])
 
 
+def doubtful_section(doubtful: Sequence[int], vocabulary_size: int) -> np.ndarray:
+    """The `exit0.doubtful` section of some token ids: uint8 (1, vocabulary_size / 8, rounded up)."""
+    return pack_bits(np.isin(np.arange(vocabulary_size), doubtful)[None])
+
+
 def curve_section(points: Sequence[CurvePoint]) -> bytes:
     """`policy.curve`. Raises ValueError unless work and accuracy rise from row to row and names occur once."""
     names = [point.name for point in points if point.name]
@@ -111,11 +116,6 @@ def curve_section(points: Sequence[CurvePoint]) -> bytes:
 def pack_bits(signs: np.ndarray) -> np.ndarray:
     """Rows of truth values (rows, columns) as a `bits` matrix (rows, columns / 8), least significant bit first."""
     return np.packbits(signs.astype(bool), axis=1, bitorder="little")
-
-
-def doubtful_section(doubtful: Sequence[int], vocabulary_size: int) -> np.ndarray:
-    """The `exit0.doubtful` section of some token ids."""
-    return pack_bits(np.isin(np.arange(vocabulary_size), doubtful)[None])
 
 
 def unpack_bits(data: np.ndarray, rows: int, columns: int) -> np.ndarray:
