@@ -6,6 +6,7 @@ Latent weights are kept as 8-bit numbers (sign and rough size), embeddings as fl
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Sequence
@@ -44,17 +45,19 @@ class Base:
             raise DataError(f"{path}: not a base encoder of this trainer ({error}); make one with `beex-train pretrain`") from error
 
     def encoder_config(self, blocks: int = 0, **changes: Any) -> ModelConfig:
-        """Shape of a network that starts from the first `blocks` blocks (0: from all)."""
-        return replace(self.config, blocks=min(blocks or self.config.blocks, self.config.blocks), **changes)
+        """Shape of a network that starts from the first `blocks` blocks (0: from all; of more than there are see `start`)."""
+        return replace(self.config, blocks=blocks or self.config.blocks, **changes)
 
     @torch.no_grad()
     def start(self, model: Classifier) -> None:
         """Copy the parameters that `model` shares with the base: embeddings, blocks and, for activations of the same bits, quantizers.
 
-        A float twin starts as the same function, with the weights' signs as its weights.
+        Blocks after the base's last start as copies of it (progressive stacking, Gong et al. 2019). A float twin starts as the same function, with the weights' signs as
+        its weights.
         """
-        own = model.state_dict()
-        state = {name: value for name, value in self.state.items() if name in own}
+        last = self.config.blocks - 1
+        of_base = lambda name: re.sub(r"^blocks\.(\d+)", lambda found: f"blocks.{min(int(found[1]), last)}", name)
+        state = {name: self.state[of_base(name)] for name in model.state_dict() if of_base(name) in self.state}
         if model.config.activation_bits != self.config.activation_bits:
             state = {name: value for name, value in state.items() if not name.endswith((".step", ".ready"))}
         if not model.config.binary:

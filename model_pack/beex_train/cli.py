@@ -79,6 +79,8 @@ def _print_report(made: dict[str, Any]) -> None:
         print(f"exits on            {_interval(dev['accuracy_with_exits'], dev['rows'])}, mean depth {100 * dev['mean_depth']:.1f} %")
         print(f"rows by exit        {dev['rows_by_exit']}")
     print(f"exit rule           {made['exit_rule']}")
+    if made["doubtful"]:
+        print(f"doubtful words      {', '.join(made['doubtful'])} (with these the linear model does not answer alone)")
     if made["curve"]:
         print_curve(made["curve"])
     for speed in made.get("dev", {}).get("speeds", []):

@@ -323,7 +323,8 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": model.config.blocks,
-        "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_weight": weight,
+        "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_telling": prepared.linear.telling if prepared.linear else None,
+        "linear_weight": weight,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful], "profile": model.profile,
         "curve": [point.describe() for point in curve],

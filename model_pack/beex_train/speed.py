@@ -19,7 +19,7 @@ from .pack import CurvePoint, ExitRule, Policy
 from .passes import run
 from .report import decide, scores
 
-GAMMAS = (0.0, 0.5, 1.0, 2.0, 4.0)
+GAMMAS = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
 SKIPS = (1.0, 0.7, 0.5, 0.3)
 MOST_TOKENS, FEWEST_ROWS = 30_000, 250  # that the curve is measured on; of long texts, more tokens than that
 MOST_POINTS = 24

@@ -11,6 +11,7 @@ from beex_train import pretrain as pretrain_module
 from beex_train.base import Base, save_base
 from beex_train.cli import main
 from beex_train.data import DataError
+from beex_train.model import Classifier
 from beex_train.pack import TEXT_NGRAMS, PackError, PackFile
 from beex_train.pretrain import Corpus, Pretraining, pretrain, start_from_teacher, word_means
 from beex_train.restore import base_of_pack, restore
@@ -125,6 +126,19 @@ def test_a_pack_is_a_base_that_says_what_the_pack_says(base_file, tmp_path, bits
     assert difference[0] < (0.002 if bits == 1 else 0.1), "rows of one bit are rounded to themselves"
     assert max(difference) < 0.1
     assert again.with_positions(9).config.max_tokens == 9 and again.with_positions(99).config.max_tokens == 32
+
+
+def test_more_blocks_than_the_base_has_start_as_copies_of_its_last(base_file):
+    base = Base.load(base_file)
+    model = Classifier(base.encoder_config(base.config.blocks + 2))
+    base.start(model)
+    last, *more = model.blocks[base.config.blocks - 1 :]
+    assert len(more) == 2
+    for block in more:
+        for (name, value), expected in zip(block.state_dict().items(), last.state_dict().values()):
+            assert torch.equal(value, expected), name
+    first = model.blocks[0].state_dict()
+    assert all(torch.equal(value, base.state[f"blocks.0.{name}"]) for name, value in first.items())
 
 
 def test_fit_makes_a_smaller_pack_of_a_pack(base_file, train_file, dev_file, tmp_path):

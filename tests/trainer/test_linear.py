@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from scipy.sparse import csr_matrix
 
 from beex_train.fit import LINEAR_WEIGHTS, weigh_linear
 from beex_train.inputs import Inputs
-from beex_train.linear import fit_linear, linear_logits, ngram_features, table_buckets
+from beex_train.linear import _sizes, fit_linear, linear_logits, ngram_features, table_buckets
 from beex_train.model import Classifier, ModelConfig
 from beex_train.ngrams import buckets
 from beex_train.tokenizer import Encoder
@@ -40,6 +41,18 @@ def test_finds_the_marker_and_out_of_fold_logits_are_honest():
         assert (fitted.out_of_fold[:, 0] == 0).all()
         # The noise of the labels cannot be known without having seen them.
         assert (fitted.out_of_fold.argmax(1) == targets.argmax(1)).mean() < 0.9
+
+
+def test_ngrams_that_tell_the_classes_apart_are_larger_and_all_sizes_have_the_same_mean():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 3, 400)
+    # Bucket 0: a class each time; 1: as often in every class; 2: in no text.
+    features = csr_matrix(np.stack([labels == 1, generator.random(400) < 0.4, np.zeros(400)], 1).astype(float))
+    for multi in (False, True):
+        rarity, ratio = (_sizes(features, np.eye(3)[labels], multi, telling) for telling in (0.0, 1.0))
+        assert rarity.shape == ratio.shape == (3, 3 if multi else 1) and np.isfinite(ratio).all()
+        assert np.allclose(rarity.mean(0), ratio.mean(0))
+        assert (ratio[0] > 3 * ratio[1]).all() and (rarity[0] < 1.2 * rarity[1]).all() and (ratio[2] < 0.3 * ratio[0]).all()
 
 
 def test_network_computes_what_was_fitted():
@@ -120,8 +133,9 @@ def test_the_linear_model_counts_for_more_where_the_network_is_noise_and_for_les
         for head in model.exits[1:]:
             head.weight.normal_(0.0, 2.0)
     rows = model.ngrams.rows.detach().clone()
-    assert weigh_linear(model, held) == max(LINEAR_WEIGHTS)
-    assert torch.allclose(model.ngrams.rows, max(LINEAR_WEIGHTS) * rows)
+    weight = weigh_linear(model, held)
+    assert weight in LINEAR_WEIGHTS and weight >= 2
+    assert torch.allclose(model.ngrams.rows, weight * rows)
 
     # What a head knows is how often the classes are; the rows know nothing.
     with torch.no_grad():
