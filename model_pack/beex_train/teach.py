@@ -88,7 +88,7 @@ class Teacher(nn.Module):
 
     def __init__(self, folder: Path, classes: int, max_tokens: int = MAX_TOKENS, keep_end: bool = False):
         super().__init__()
-        self.max_tokens = max_tokens
+        self.name, self.max_tokens = folder.name, max_tokens
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         from transformers import AutoConfig, AutoModel, AutoTokenizer
 
@@ -195,11 +195,11 @@ def fine_tune(
     first = 0
     # What the result depends on; checkpoints of older versions lack it.
     ours = {"epochs": epochs, "learning_rate": learning_rate, "batch": batch, "seed": seed, "max_tokens": teacher.max_tokens}
-    ours |= {"truncation_side": teacher.tokenizer.truncation_side, "rows": rows_hash(train)}
+    ours |= {"truncation_side": teacher.tokenizer.truncation_side, "encoder": teacher.name, "rows": rows_hash(train)}
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=False)
         if any(state.get(name, value) != value for name, value in ours.items()):
-            raise DataError(f"{checkpoint}: left by a run with other rows or settings; delete it, or give the same ones to go on")
+            raise DataError(f"{checkpoint}: left by a run with another teacher, other rows or settings; delete it, or give the same ones to go on")
         teacher.load_state_dict(state["teacher"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])

@@ -20,6 +20,8 @@ async function measureMemory(name) {
   return { bytes: classifier.memory().total };
 }
 
+process.stdout.on('error', (error) => process.exit(error.code === 'EPIPE' ? 0 : 1)); // as of `scripts/size | head`
+
 const show = (value) => value.toLocaleString('en').padStart(12);
 const change = (now, before) => (now === before ? '' : `${now > before ? '+' : ''}${(now - before).toLocaleString('en')}`).padStart(10);
 const over = [];

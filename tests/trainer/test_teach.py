@@ -1,5 +1,7 @@
 """Soft labels: what is read from plain text, and what a teacher writes."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -48,6 +50,8 @@ def test_a_teacher_labels_whole_paragraphs_and_goes_on_where_it_was(tmp_path, tr
     assert main(command) == 1 and "soft.tsv line 3: left by a run with other texts" in capsys.readouterr().err
     assert main([*command, "--epochs", "3"]) == 1 and "other rows or settings" in capsys.readouterr().err
     out.write_text(written)
+    other = shutil.copytree(teacher_folder, tmp_path / "other")
+    assert main([*command, "--teacher", str(other)]) == 1 and "left by a run with another teacher" in capsys.readouterr().err
 
     with pytest.raises(DataError, match="columns"):
         read_soft_labels(out, ["bad", "good", "neither"])
