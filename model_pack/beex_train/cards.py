@@ -93,12 +93,13 @@ def pack_table(folder: Path) -> str:
             *(percent(result.baseline(kind).get("accuracy"), 1) for kind in ("majority", "linear", "fasttext")),
             over_seeds(accuracy(report) for report in result.seeds("twin")),
             f"**{percent(accuracy(result.own), 1)}**{_interval(own)}",
+            over_seeds(map(accuracy, result.seeds())) if len(result.seeds()) > 1 else DASH,
             percent(own.get("accuracy_with_exits"), 1),
             _share(own.get("mean_depth")),
             _against_linear(own),
             f"{result.size['gzipped'] / 1000:,.0f} kB" if result.pack else DASH,
         ])  # fmt: skip
-    header = ["pack", "labels", "dev rows", "majority", "TF-IDF + LR", "fastText", "float twin", "pack, all blocks", "exits on",
+    header = ["pack", "labels", "dev rows", "majority", "TF-IDF + LR", "fastText", "float twin", "pack, all blocks", "seeds", "exits on",
               "blocks run", "against a linear model", "gzipped"]  # fmt: skip
     return table(header, rows)
 

@@ -19,6 +19,7 @@ SURE = 0.5  # share of the answers, those of least entropy, that exit 0 might gi
 MOST_WORDS = 32
 # How much more often sure answers with the word must be wrong than those without: in ratio, and in standard deviations of the count, one added for rare words.
 TIMES_AS_WRONG, DEVIATIONS = 1.75, 5.0
+MOST_TEXTS = 0.5  # share of the texts that have such a word: one that most have singles nothing out, as "i" in Emotion
 
 
 def doubtful_words(inputs: Inputs, targets: np.ndarray, said: np.ndarray, special: Collection[int]) -> list[int]:
@@ -44,7 +45,7 @@ def doubtful_words(inputs: Inputs, targets: np.ndarray, said: np.ndarray, specia
         others = np.maximum(1, left.sum() - texts)
         expected = np.maximum(1, left @ wrong - errors) / others  # share of wrong answers without the word; never taken for none
         excess = errors - texts * expected
-        worse = (errors >= TIMES_AS_WRONG * texts * expected) & (excess >= DEVIATIONS * np.sqrt(1 + texts * expected))
+        worse = (errors >= TIMES_AS_WRONG * texts * expected) & (excess >= DEVIATIONS * np.sqrt(1 + texts * expected)) & (texts <= MOST_TEXTS * left.sum())
         if not worse.any():
             break
         word = int(np.where(worse, excess, -np.inf).argmax())

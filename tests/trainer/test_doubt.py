@@ -54,6 +54,13 @@ def test_no_word_where_none_is_worse_than_the_others(rows):
     assert doubtful_words(inputs, targets, says, (CLS, SEP)) == []
 
 
+def test_a_word_that_most_texts_have_singles_nothing_out():
+    inputs, targets, says = bag([([IT, GOOD], truth) for truth in (True, True, True, False)] * 100 + [([GOOD], True)] * 100)
+    assert doubtful_words(inputs, targets, says, (CLS, SEP)) == []
+    inputs, targets, says = bag([([IT, GOOD], truth) for truth in (True, True, True, False)] * 100 + [([GOOD], True)] * 600)
+    assert doubtful_words(inputs, targets, says, (CLS, SEP)) == [IT]
+
+
 def test_there_are_never_too_many():
     inputs, targets, says = bag(PLAIN * 5 + [([word], False) for word in range(10, 20 + MOST_WORDS) for _ in range(30)])
     says[5 * len(PLAIN) :] = [0.0, 4.0]
