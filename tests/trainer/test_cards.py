@@ -131,7 +131,7 @@ def test_pack_table(folder):
     line = cells(table, "[`sentiment`]")
     assert line[0] == "[`sentiment`](model_pack/cards/sentiment.md)"
     assert line[2:7] == ["100", "50.0", "81.0", "79.0", "88.0 ± 1.4"]
-    assert line[7].startswith("**86.0** [") and line[8:10] == ["85.0", "40 %"] and line[11].endswith(" kB")
+    assert line[7].startswith("**86.0** [") and line[8:11] == ["85.0 ± 1.4", "85.0", "40 %"] and line[12].endswith(" kB")
     assert set(cells(table, "[`topic`]")[1:]) == {"–", "**–**"}
     assert "cola" not in table
 
