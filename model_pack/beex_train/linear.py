@@ -22,10 +22,10 @@ from .ngrams import buckets
 
 FOLDS = 4
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)  # inverse strength of the L2 penalty (C of scikit-learn) to choose from
-# How much the size of a feature follows what its n-gram tells of the classes (0: nothing, as in TF-IDF; 1: all, as in NB-SVM), to choose from.
+# How much the scale of a feature follows what its n-gram tells of the classes (0: nothing, as in TF-IDF; 1: all, as in NB-SVM), to choose from.
 TELLING = (0.0, 0.5, 1.0)
 TEMPERATURES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)  # by which the logits may be divided
-# What the network learns beside must not be too sure, or it finds little to learn that is its own and adds less on new texts: these penalties, sizes that
+# What the network learns beside must not be too sure, or it finds little to learn that is its own and adds less on new texts: these penalties, scales that
 # follow rarity alone, and no temperature. Beside the pack's own logits emotion fell from 89.6 to 85.4 % on dev.
 PENALTIES_IN_TRAINING = PENALTIES[:3]
 LEAST_WEIGHT = 0.02  # of a soft label
@@ -37,8 +37,8 @@ class LinearModel:
 
     rows: np.ndarray  # (buckets, columns): what `ngram.rows` will hold
     bias: np.ndarray  # (classes,)
-    penalty: float
-    telling: float
+    penalty: float  # of PENALTIES
+    telling: float  # of TELLING
     out_of_fold: np.ndarray  # what the network learns beside: logits (inputs, classes), each from a fit that did not see the input's row
 
 
@@ -102,12 +102,12 @@ def _features(places: Sequence[np.ndarray], size: int) -> csr_matrix:
 
 
 def _fit(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (buckets, classes) and biases (classes) of a logistic regression on features of the `_sizes` that `telling` says."""
+    """Weights (buckets, classes) and biases (classes) of a logistic regression on features of the `_feature_scales` that `telling` asks for."""
     from scipy.sparse import vstack
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    sizes = _sizes(features, targets, multi, telling)
+    scales = _feature_scales(features, targets, multi, telling)
     classes = targets.shape[1]
 
     def regression(x, y, weights) -> tuple[np.ndarray, np.ndarray]:
@@ -120,24 +120,24 @@ def _fit(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float,
     if multi:
         for c in range(classes):
             if 0 < targets[:, c].sum() < len(targets):
-                (weight[c],), (bias[c],) = regression(features @ diags(sizes[:, c]), targets[:, c] > 0.5, None)
+                (weight[c],), (bias[c],) = regression(features @ diags(scales[:, c]), targets[:, c] > 0.5, None)
     else:
         # A soft label is one row for each class, weighted by its probability.
         row, label = np.nonzero(targets > LEAST_WEIGHT)
-        scaled = features @ diags(sizes[:, 0])
+        scaled = features @ diags(scales[:, 0])
         x = scaled if len(row) == len(targets) else vstack([scaled[row]])
         coefficients, intercepts = regression(x, label, targets[row, label])
         known = np.unique(label)
         if len(known) == 2:
             coefficients, intercepts = np.concatenate([0 * coefficients, coefficients]), np.array([0.0, intercepts[0]])
         weight[known], bias[known] = coefficients, intercepts
-    return weight.T * sizes, bias
+    return weight.T * scales, bias
 
 
-def _sizes(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float) -> np.ndarray:
+def _feature_scales(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float) -> np.ndarray:
     """By what each bucket is multiplied before a fit: the penalty is lighter on weights of large ones. (buckets, classes), or (buckets, 1) for exclusive classes.
 
-    Rare n-grams are larger (inverse document frequency), and with `telling` those that are more frequent in texts of one class than in the others: the size is
+    Rare n-grams are larger (inverse document frequency), and with `telling` those that are more frequent in texts of one class than in the others: the scale is
     rarity^(1 - telling) |log ratio|^telling. The log-count ratio is that of "Baselines and Bigrams" (Wang & Manning 2012), with one more text of every n-gram, shared by the
     classes; of exclusive classes the root of the mean square counts."""
     present = (features > 0).astype(np.float64)
@@ -151,8 +151,8 @@ def _sizes(features: csr_matrix, targets: np.ndarray, multi: bool, telling: floa
     ratio = np.abs(np.log(with_class / with_class.sum(0)) - np.log(without / without.sum(0)))
     if not multi:
         ratio = np.sqrt(ratio**2 @ share)[:, None]
-    sizes = rarity[:, None] ** (1 - telling) * ratio**telling
-    return sizes * (rarity.mean() / sizes.mean(0))
+    scales = rarity[:, None] ** (1 - telling) * ratio**telling
+    return scales * (rarity.mean() / scales.mean(0))
 
 
 def _loss(z: np.ndarray, targets: np.ndarray, multi: bool) -> float:

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from beex_train.fit import LINEAR_WEIGHTS, weigh_linear
 from beex_train.inputs import Inputs
-from beex_train.linear import _sizes, fit_linear, linear_logits, ngram_features, table_buckets
+from beex_train.linear import _feature_scales, fit_linear, linear_logits, ngram_features, table_buckets
 from beex_train.model import Classifier, ModelConfig
 from beex_train.ngrams import buckets
 from beex_train.tokenizer import Encoder
@@ -43,13 +43,13 @@ def test_finds_the_marker_and_out_of_fold_logits_are_honest():
         assert (fitted.out_of_fold.argmax(1) == targets.argmax(1)).mean() < 0.9
 
 
-def test_ngrams_that_tell_the_classes_apart_are_larger_and_all_sizes_have_the_same_mean():
+def test_ngrams_that_tell_the_classes_apart_are_larger_and_all_scales_have_the_same_mean():
     generator = np.random.default_rng(3)
     labels = generator.integers(0, 3, 400)
     # Bucket 0: a class each time; 1: as often in every class; 2: in no text.
     features = csr_matrix(np.stack([labels == 1, generator.random(400) < 0.4, np.zeros(400)], 1).astype(float))
     for multi in (False, True):
-        rarity, ratio = (_sizes(features, np.eye(3)[labels], multi, telling) for telling in (0.0, 1.0))
+        rarity, ratio = (_feature_scales(features, np.eye(3)[labels], multi, telling) for telling in (0.0, 1.0))
         assert rarity.shape == ratio.shape == (3, 3 if multi else 1) and np.isfinite(ratio).all()
         assert np.allclose(rarity.mean(0), ratio.mean(0))
         assert (ratio[0] > 3 * ratio[1]).all() and (rarity[0] < 1.2 * rarity[1]).all() and (ratio[2] < 0.3 * ratio[0]).all()
