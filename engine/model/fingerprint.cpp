@@ -86,7 +86,7 @@ class SelfTest {
     config.max_tokens = kTokens;
     config.slfn_form = static_cast<SlfnForm>(form);
     config.pooling = form == 2 ? Pooling::kCls : Pooling::kMean;
-    config.ngram_buckets = kVocabulary;
+    config.ngram_buckets = 256;
     config.ngram_longest = 3;
     config.ngram_bits = 2u << form;
     config.text_ngrams = form == 2;
@@ -109,7 +109,7 @@ class SelfTest {
       block.skip = {numbers(config.skip_width * config.pooled_size()), numbers(config.skip_width), numbers(config.skip_width), 0.1f};
       for (std::uint32_t site = 0; site < kActivationSites; ++site) block.quantizer[site] = {1u << (form + site + i) % 3, 2.3f};
     }
-    pack_.ngram = {bytes_, numbers(kClasses)};
+    pack_.ngram = {bytes_, bytes_, numbers(kClasses)};
     for (std::uint32_t i = 0; i <= kBlocks; ++i) {
       pack_.exit[i] = {numbers(kClasses * config.pooled_size()), rows(kClasses, 8, config.pooled_size()), numbers(kClasses), kTemperature};
     }

@@ -1,6 +1,7 @@
 #include "model/network.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <numeric>
 
@@ -57,8 +58,8 @@ Error Network::load(const Pack& pack, const KernelTable& kernels, Network& netwo
     network.inverse_largest_entropy_ = inverse_largest_entropy(config.classes, config.task == Task::kMultiLabel);
   }
   if (config.ngram_buckets > 0) {
-    network.ngrams_ = {pack.ngram.rows.data(), pack.ngram.scale.data(), config.ngram_buckets,
-                       config.ngram_longest,   config.ngram_bits,       config.ngram_columns()};
+    network.ngrams_ = {pack.ngram.kept.data(), nullptr,           pack.ngram.rows.data(), pack.ngram.scale.data(), config.ngram_buckets,
+                       config.ngram_longest,   config.ngram_bits, config.ngram_columns()};
   }
 
   const std::size_t weights_size = network.place_weights(nullptr);
@@ -81,6 +82,13 @@ Error Network::load(const Pack& pack, const KernelTable& kernels, Network& netwo
 std::size_t Network::place_weights(std::uint8_t* base) {
   const Config& config = pack_->config;
   Carver carver(base);
+  const std::span<std::uint32_t> before = carver.take<std::uint32_t>(config.ngram_buckets / 64);
+  std::uint32_t rows = 0;
+  for (std::size_t i = 0; i < 8 * before.size(); ++i) {
+    if (i % 8 == 0) before[i / 8] = rows;
+    rows += static_cast<std::uint32_t>(std::popcount(pack_->ngram.kept[i]));
+  }
+  ngrams_.before = before.data();
   for (std::uint32_t i = 0; i < config.blocks; ++i) {
     const BlockWeights& from = pack_->block[i];
     Block& block = block_[i];

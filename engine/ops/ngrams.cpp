@@ -1,17 +1,19 @@
 #include "ops/ngrams.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 
 namespace beex {
 namespace {
 
-// sum += the row's q.
+// sum += the row's q - 2^(bits-1).
 void add_row(const std::uint8_t* row, std::uint32_t bits, std::span<std::int32_t> sum) {
-  const std::uint32_t mask = (1u << bits) - 1;
+  const std::int32_t zero = 1 << (bits - 1), mask = 2 * zero - 1;
   std::uint32_t shift = 0;
   for (std::int32_t& total : sum) {
-    total += static_cast<std::int32_t>(*row >> shift & mask);
+    total += (*row >> shift & mask) - zero;
     shift += bits;
     if (shift < 8) continue;
     shift = 0;
@@ -33,7 +35,7 @@ std::uint32_t ngram_bucket(std::span<const std::uint32_t> run, std::uint32_t buc
 void NgramSums::clear() {
   std::fill(sum.begin(), sum.end(), 0);
   std::fill(seen.begin(), seen.end(), std::uint8_t{0});
-  rows = 0;
+  runs = 0;
 }
 
 void add_ngrams(const NgramParameters& parameters, std::span<const std::uint32_t> ids, std::size_t from, NgramSums& sums) {
@@ -47,17 +49,20 @@ void add_ngrams(const NgramParameters& parameters, std::span<const std::uint32_t
         if ((byte & bit) != 0) continue;
         byte = static_cast<std::uint8_t>(byte | bit);
       }
-      add_row(parameters.rows + bucket * row_bytes, parameters.bits, sums.sum);
-      ++sums.rows;
+      ++sums.runs;
+      std::uint64_t word;
+      std::memcpy(&word, parameters.kept + bucket / 64 * sizeof word, sizeof word);
+      word <<= 63 - bucket % 64;  // now it ends with the bucket's bit
+      if (word >> 63 == 0) continue;
+      const std::size_t row = parameters.before[bucket / 64] + static_cast<std::size_t>(std::popcount(word)) - 1;
+      add_row(parameters.rows + row * row_bytes, parameters.bits, sums.sum);
     }
   }
 }
 
 void read_ngrams(const NgramParameters& parameters, const NgramSums& sums, std::span<float> out) {
-  // The zero level, taken off all rows at once: the sums are exact either way.
-  const std::int32_t zero = sums.rows << (parameters.bits - 1);
-  const float share = 1.0f / std::sqrt(static_cast<float>(sums.rows));
-  for (std::size_t r = 0; r < out.size(); ++r) out[r] = (static_cast<float>(sums.sum[r] - zero) * parameters.scale[r]) * share;
+  const float share = 1.0f / std::sqrt(static_cast<float>(sums.runs));
+  for (std::size_t r = 0; r < out.size(); ++r) out[r] = (static_cast<float>(sums.sum[r]) * parameters.scale[r]) * share;
 }
 
 }  // namespace beex

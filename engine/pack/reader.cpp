@@ -2,6 +2,7 @@
 //
 // Cheap before expensive: container and sizes first, then the checksums, then what is inside the sections.
 #include <algorithm>
+#include <bit>
 #include <cstdarg>
 #include <cstring>
 #include <functional>
@@ -28,7 +29,7 @@ constexpr std::uint32_t kMaxSlfnSize = 4096;
 constexpr std::uint32_t kMaxActivationBits = 4;
 constexpr std::uint32_t kMinNgramBuckets = 1u << 8, kMaxNgramBuckets = 1u << 20;
 // The format's limit of a whole pack. No other table can reach it, and sizes must fit a 32-bit machine.
-constexpr std::uint64_t kMaxNgramBytes = 1u << 28;
+constexpr std::uint32_t kMaxNgramBytes = 1u << 28;
 
 // Kernels count the integer dot of a binary linear layer in 16 bits; no config within the limits needs more.
 static_assert(std::max(kMaxHiddenSize, kMaxSlfnSize) * ((1u << kMaxActivationBits) - 1) <= 65535);
@@ -106,16 +107,11 @@ Error check_ngrams(const Config& config) {
     return make_error(Status::kBadValue, "config: n-gram buckets is %u, allowed are 0 and powers of two from %u to %u", buckets,
                       kMinNgramBuckets, kMaxNgramBuckets);
   }
-  if (longest < 1 || longest > kMaxNgramLength) {
-    return make_error(Status::kBadValue, "config: longest n-gram is %u, allowed are 1 to %u", longest, kMaxNgramLength);
+  if (longest < 1 || longest > kMaxNgramLength || (bits != 2 && bits != 4 && bits != 8)) {
+    return make_error(Status::kBadValue, "config: longest n-gram is %u and n-gram bits %u, allowed are 1 to %u and 2, 4 and 8", longest, bits, kMaxNgramLength);
   }
-  if (bits != 2 && bits != 4 && bits != 8) {
-    return make_error(Status::kBadValue, "config: n-gram bits is %u, allowed are 2, 4 and 8", bits);
-  }
-  const std::uint64_t size = std::uint64_t{buckets} * config.ngram_row_bytes();
-  if (size <= kMaxNgramBytes) return {};
-  return make_error(Status::kBadValue, "config: n-gram rows of %llu bytes, allowed are %llu", static_cast<unsigned long long>(size),
-                    static_cast<unsigned long long>(kMaxNgramBytes));
+  if (config.ngram_row_bytes() <= kMaxNgramBytes / buckets) return {};
+  return make_error(Status::kBadValue, "config: n-gram buckets is %u, too many for rows of %zu bytes", buckets, config.ngram_row_bytes());
 }
 
 // FORMAT.md, table of `config`.
@@ -206,7 +202,6 @@ class Reader {
   Error check_content() const;
   static Error check_floats(const Section& section, Content content);
   static Error check_labels(const Pack& pack);
-  static Error check_ngram_padding(const Pack& pack);
   static Error check_vocabulary(const Pack& pack);
   Error read_sites(Pack& pack) const;
   static Error check_profile(const Pack& pack);
@@ -234,7 +229,6 @@ Error Reader::read(std::span<const std::uint8_t> bytes, Pack& pack) {
   if (error.ok()) error = check_content();
   if (error.ok()) error = check_labels(pack);
   if (error.ok()) error = check_vocabulary(pack);
-  if (error.ok()) error = check_ngram_padding(pack);
   if (error.ok()) error = read_sites(pack);
   if (error.ok()) error = check_profile(pack);
   if (error.ok() && !rule_.empty()) error = read_rule(rule_, pack, "section \"exit.rule\"", pack.exit_rule);
@@ -303,11 +297,13 @@ void Reader::claim_elimination(const Config& config, Pack& pack) {
 
 void Reader::claim_ngrams(const Config& config, NgramWeights& ngram) {
   if (config.ngram_buckets == 0) {
-    forbid("no n-grams", "ngram.rows");
-    forbid("no n-grams", "ngram.scale");
+    for (const char* part : {"kept", "rows", "scale"}) forbid("no n-grams", "ngram.%s", part);
     return;
   }
-  ngram.rows = claim_bytes(config.ngram_buckets * config.ngram_row_bytes(), "ngram.rows");
+  ngram.kept = claim_bytes(config.ngram_buckets / 8, "ngram.kept");
+  std::size_t rows = 0;
+  for (const std::uint8_t byte : ngram.kept) rows += static_cast<std::size_t>(std::popcount(byte));
+  ngram.rows = claim_bytes(rows * config.ngram_row_bytes(), "ngram.rows");
   ngram.scale = claim_floats(Content::kFloats, config.ngram_columns(), "ngram.scale");
 }
 
@@ -565,19 +561,6 @@ Error Reader::check_labels(const Pack& pack) {
   if (!rest.empty()) return make_error(Status::kBadValue, "section \"labels\": more than the %u lines of config", classes);
   if (sort_and_find_duplicate({label.get(), classes})) {
     return make_error(Status::kBadValue, "section \"labels\": two labels are the same");
-  }
-  return {};
-}
-
-Error Reader::check_ngram_padding(const Pack& pack) {
-  const Config& config = pack.config;
-  const std::uint32_t used = config.ngram_columns() * config.ngram_bits % 8;  // bits of a row's last byte; 0 is all of them
-  if (pack.ngram.rows.empty() || used == 0) return {};
-  const std::size_t row_bytes = config.ngram_row_bytes();
-  for (std::size_t row = 0; row < config.ngram_buckets; ++row) {
-    if (pack.ngram.rows[(row + 1) * row_bytes - 1] >> used == 0) continue;
-    return make_error(Status::kBadValue, "section \"ngram.rows\": the bits after the %u elements of row %zu should be zeros",
-                      config.ngram_columns(), row);
   }
   return {};
 }

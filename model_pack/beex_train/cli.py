@@ -113,7 +113,7 @@ def _fit(arguments: argparse.Namespace) -> None:
         teach(
             table, dev, made, unlabelled, variations=arguments.augment, teacher=arguments.teacher, seed=settings.seed, held_out=settings.hold_out,
         )  # fmt: skip
-    fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device)
+    fitted = fit(settings, table, dev, soft, checkpoint, arguments.compile, arguments.device, [Path(path) for path in arguments.linear_labels])
     if rank_and_world()[0] > 0:
         return  # the first process speaks and writes for all
     if fitted.pack is not None:
@@ -279,6 +279,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--out", required=True, help="the pack to write")
     command.add_argument("--recipe", help="TOML file with settings")
     command.add_argument("--soft-labels", action="append", default=[], help="an output of `teach`: more texts with a teacher's probabilities; of several, given one after the other, the mean is taken")
+    command.add_argument("--linear-labels", action="append", default=[], help="the same, for the linear model inside alone: it learns from many texts in seconds")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line, for a teacher to label and the pack to learn from")
     command.add_argument("--augment", type=int, default=0, help="variations of the training texts for a teacher to label (kept beside the pack, in .soft.tsv) and the pack to learn from")
     command.add_argument("--teacher", default=TEACHER, help="folder or PyPI package of a transformers encoder, or a pack, for --unlabelled and --augment")
@@ -328,6 +329,7 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("teach", parents=[common], help="soft labels from a fine-tuned float teacher")
     command.add_argument("train")
     command.add_argument("--dev", required=True)
+    command.add_argument("--linear-labels", action="append", default=[], help="the same, for the linear model inside alone: it learns from many texts in seconds")
     command.add_argument("--unlabelled", help="plain text, one paragraph a line")
     command.add_argument("--count", type=int, default=150_000, help="sentences of it to label")
     command.add_argument("--paragraphs", action="store_true", help="label whole paragraphs of it, not sentences")

@@ -133,7 +133,12 @@ def export(
     if model.ngrams is not None:
         rows = model.ngrams.rows.detach()
         scale = few_bit_column_scale(rows, config.ngram_bits)
-        writer.add("ngram.rows", pack_few_bits(_array(few_bit_column_indices(rows, scale, config.ngram_bits)), config.ngram_bits))
+        levels = _array(few_bit_column_indices(rows, scale, config.ngram_bits))
+        says = (levels != 2 ** (config.ngram_bits - 1)).any(1)
+        kept = np.zeros(config.ngram_buckets, bool)
+        kept[model.ngrams.places.cpu().numpy()[says]] = True
+        writer.add("ngram.kept", np.packbits(kept, bitorder="little"))
+        writer.add("ngram.rows", pack_few_bits(levels[says], config.ngram_bits))
         writer.add("ngram.scale", _array(scale))
     if config.task == "features":
         return writer.to_bytes()

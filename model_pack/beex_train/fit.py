@@ -22,7 +22,7 @@ from .devices import rank_and_world
 from .doubt import doubtful_words
 from .export import export
 from .inputs import Inputs
-from .linear import LinearModel, fit_linear, linear_logits, table_buckets
+from .linear import LinearModel, fit_linear, linear_logits
 from .model import Classifier, ModelConfig
 from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import all_logits, run
@@ -64,8 +64,9 @@ class Settings:
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
-    ngram_bytes: int = 320_000  # most bytes of its table, and
-    ngram_rows: int = 131_072  # most rows
+    ngram_buckets: int = 524_288  # most buckets that they are hashed to,
+    ngram_bytes: int = 320_000  # most bytes of the rows that some buckets have, and
+    ngram_rows: int = 131_072  # most such rows
     rounds: float = 0.0  # over the training rows
     windows: int = 1  # of a long text that learn together, drawn at random in every round
     activation_bits: int = 0  # the base's, or 4
@@ -151,9 +152,11 @@ def known_words(base: Base, texts: Sequence[str], seed: int) -> float:
     return Encoder(base.vocabulary).whole_words(random.Random(seed).sample(texts, min(WORDS_OF_TEXTS, len(texts))))
 
 
-def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path] = ()) -> Prepared:
+def prepare(
+    settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path] = (), linear_labels: Sequence[Path] = ()
+) -> Prepared:
     """Clean rows, vocabulary, encoded inputs with their targets, held-out rows and the linear model. Of several `soft_labels` (outputs of `teach`) the mean
-    is taken. Raises DataError for rows, labels or settings of which no network can be made."""
+    is taken; the linear model inside also learns from the texts of `linear_labels`. Raises DataError for rows, labels or settings of which no network can be made."""
     read = table.notes
     if settings.max_tokens and settings.max_tokens < LEAST_TOKENS:
         raise DataError(f"windows of {settings.max_tokens} tokens are too short for words; {LEAST_TOKENS} are the fewest")
@@ -161,7 +164,7 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     notes = read + notes
     names, multi = class_names(table), is_multi_label(table)
     paired = table.texts_b is not None
-    if paired and soft_labels:
+    if paired and (soft_labels or linear_labels):
         raise DataError("soft labels are for single texts; leave them out for pairs")
     if dev is not None:
         class_targets(dev, names)  # unknown labels are better found before training
@@ -172,7 +175,8 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     fitting, held_table = table.rows(kept), table.rows(held)
 
     hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
-    soft = {text: row for text, row in mean_soft_labels(soft_labels, names).items() if text not in hidden}
+    unseen = lambda paths: {text: row for text, row in mean_soft_labels(paths, names).items() if text not in hidden}
+    soft, for_linear = unseen(soft_labels), unseen(linear_labels)
     targets = class_targets(fitting, names)
     for row, text in enumerate(fitting.texts):
         if text in soft:
@@ -211,15 +215,21 @@ def prepare(settings: Settings, table: Table, dev: Table | None, soft_labels: Se
     data: dict[str, Any] = {"ngram_buckets": 0, "text_ngrams": False, "exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
     linear = None
     if settings.ngrams:
-        columns = len(names) - (not multi)
-        buckets = table_buckets(columns, ModelConfig.ngram_bits, settings.ngram_bytes, min(settings.ngram_rows, 2 * sum(map(len, inputs.ids))))
+        more, known = None, set(texts)
+        if for_linear := {text: row for text, row in for_linear.items() if text not in known}:
+            more = Inputs.encode(encoder, list(for_linear), None, most), np.array(list(for_linear.values()))
+        tokens = sum(map(len, inputs.ids + (more[0].ids if more else [])))
+        most_rows = min(settings.ngram_rows, 8 * settings.ngram_bytes // (ModelConfig.ngram_bits * (len(names) - (not multi))))
+        # So few rows of many classes fit that it is better if n-grams share them than if most have none.
+        most_buckets = min(settings.ngram_buckets, most_rows if len(names) > MANY_CLASSES else 2 * tokens)
+        buckets = 1 << max(8, most_buckets.bit_length() - 1)
         data |= {"ngram_buckets": buckets, "ngram_bits": ModelConfig.ngram_bits, "ngram_longest": settings.ngram_longest, "text_ngrams": settings.text_ngrams}
     if settings.skip_budget:
         data["skip_width"] = SKIP_WIDTH
     config = settings.model(base, **data)
     config.check()
     if settings.ngrams:
-        linear = fit_linear(inputs, targets, config, settings.seed)
+        linear = fit_linear(inputs, targets, config, settings.seed, most_rows, more)
     of = lambda t: Rows(Inputs.of(encoder, t, most), class_targets(t, names))
     return Prepared(
         settings, base, encoder, names, multi, Rows(inputs, targets, linear.out_of_fold if linear else None), of(held_table),
@@ -241,7 +251,7 @@ def build(prepared: Prepared) -> Classifier:
     if prepared.linear is not None:
         # Fitted already, and kept: training it on would undo what the out-of-fold logits are for.
         with torch.no_grad():
-            model.ngrams.rows.copy_(torch.from_numpy(prepared.linear.rows))
+            model.ngrams.keep(prepared.linear.places, prepared.linear.rows)
             model.exits[0].bias.copy_(torch.from_numpy(prepared.linear.bias))
         model.ngrams.rows.requires_grad_(False)
         prepared.rows.linear = prepared.linear.out_of_fold - prepared.linear.bias
@@ -281,14 +291,14 @@ def plan_of(prepared: Prepared) -> Plan:
 
 def fit(
     settings: Settings, table: Table, dev: Table | None, soft_labels: Sequence[Path], checkpoint: Path, compile: bool = False,
-    device: str = "cpu",
+    device: str = "cpu", linear_labels: Sequence[Path] = (),
 ) -> Fitted:  # fmt: skip
     """Train, calibrate on held-out training rows, choose size, thresholds and exit rule there, measure on `dev`, export.
 
     Of several processes (torchrun) only the first has an outcome.
     """
     started = time.monotonic()
-    prepared = prepare(settings, table, dev, soft_labels)
+    prepared = prepare(settings, table, dev, soft_labels, linear_labels)
     for note in prepared.notes:
         print(f"note: {note}", file=sys.stderr)
     model = build(prepared).to(device)

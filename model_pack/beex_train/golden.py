@@ -191,7 +191,9 @@ def random_pack(
         norm(f"block{i}.slfn.norm")
     if ngrams[0] > 0:
         columns = len(labels) - (task == "single")
-        writer.add("ngram.rows", pack_few_bits(random.integers(0, 2 ** ngrams[2], (ngrams[0], columns)), ngrams[2]))
+        kept = random.random(ngrams[0]) < 0.7
+        writer.add("ngram.kept", np.packbits(kept, bitorder="little"))
+        writer.add("ngram.rows", pack_few_bits(random.integers(0, 2 ** ngrams[2], (kept.sum(), columns)), ngrams[2]))
         floats("ngram.scale", 0.1, 0.5, columns)
     if profile:
         writer.add("elimination.profile", np.array(profile, np.float32))

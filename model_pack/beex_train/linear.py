@@ -14,7 +14,7 @@ from typing import Sequence
 
 import numpy as np
 import torch
-from scipy.sparse import csr_matrix, diags
+from scipy.sparse import csr_matrix, diags, vstack
 
 from .inputs import Inputs
 from .model import Classifier, ModelConfig
@@ -29,50 +29,79 @@ TEMPERATURES = (0.5, 0.6, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 2.5, 3.0)  # by wh
 # follow rarity alone, and no temperature. Beside the pack's own logits emotion fell from 89.6 to 85.4 % on dev.
 PENALTIES_IN_TRAINING = PENALTIES[:3]
 LEAST_WEIGHT = 0.02  # of a soft label
+# Shares of the buckets, those with the largest weights, that may have a row in the pack; the fewest whose loss is at most so much above the least.
+SHARES = (1.0, 0.5, 0.3, 0.2, 0.1, 0.05)
+LOSS_TO_GIVE = 0.01
 
 
 @dataclass
 class LinearModel:
     """A fitted one."""
 
-    rows: np.ndarray  # (buckets, columns): what `ngram.rows` will hold
+    places: np.ndarray  # (kept): the buckets that have a row, ascending
+    rows: np.ndarray  # (kept, columns): what `ngram.rows` will hold
     bias: np.ndarray  # (classes,)
     penalty: float  # of PENALTIES
     telling: float  # of TELLING
     out_of_fold: np.ndarray  # what the network learns beside: logits (inputs, classes), each from a fit that did not see the input's row
 
 
-def table_buckets(columns: int, bits: int, most_bytes: int, most_rows: int) -> int:
-    """Buckets of a table of at most so many bytes and rows, of so many columns of so many bits; a power of two, 256 at least."""
-    row_bytes = (columns * bits + 7) // 8  # rows start at whole bytes
-    return 1 << max(8, min(most_bytes // row_bytes, most_rows).bit_length() - 1)
-
-
-def fit_linear(inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int) -> LinearModel:
-    """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes)."""
+def fit_linear(
+    inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int, most_rows: int = 2**20, more: tuple[Inputs, np.ndarray] | None = None
+) -> LinearModel:
+    """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes). At most so many buckets get a row. `more` are inputs and targets for the
+    pack's linear model alone: what the network learns beside does not know them."""
     of_inputs = ngram_features(inputs, config)
+    of_more = more[0].window_mean() @ ngram_features(more[0], config) if more else of_inputs[:0]
+    # Most buckets of a large table are in no text: everything below knows those that are.
+    present = np.union1d(of_inputs.indices, of_more.indices)
+    of_inputs, of_more = of_inputs[:, present], of_more[:, present]
     # The mean of a text's windows is linear in the weights: of long texts the whole is fitted.
     features = inputs.window_mean() @ of_inputs
     fold = np.arange(len(targets)) % FOLDS
     random.Random(seed).shuffle(fold)
     multi = config.task == "multi"
+    fitted = lambda chosen, *setting: _fit(features[chosen], targets[chosen], multi, *setting)
+    if more:
+        everything = lambda chosen: (vstack([features[chosen], of_more]).tocsr(), np.concatenate([targets[chosen], more[1]]))
+        with_more = lambda chosen, *setting: _fit(*everything(chosen), multi, *setting)
+    else:
+        with_more = fitted
 
     first, rest = fold == 0, fold != 0
-    settings = list(product(TELLING, PENALTIES))
-    fits = {setting: _fit(features[rest], targets[rest], multi, *setting) for setting in settings}
-    loss = lambda setting, t: _loss((features[first] @ fits[setting][0] + fits[setting][1]) / t, targets[first], multi)
-    cautious = min(product((0.0,), PENALTIES_IN_TRAINING), key=lambda setting: loss(setting, 1.0))
+    loss = lambda fit, temperature=1.0: _loss(_logits(features[first], *fit) / temperature, targets[first], multi)
+    cautious = min((fitted(rest, 0.0, penalty) + (penalty,) for penalty in PENALTIES_IN_TRAINING), key=lambda fit: loss(fit[:2]))
     out = np.zeros((len(inputs), targets.shape[1]), np.float32)
     fold_of_input = fold[inputs.row]
     for k in range(FOLDS):
-        weight, bias = fits[cautious] if k == 0 else _fit(features[fold != k], targets[fold != k], multi, *cautious)
-        out[fold_of_input == k] = of_inputs[fold_of_input == k] @ weight + bias
-    (telling, penalty), temperature = min(product(settings, TEMPERATURES), key=lambda choice: loss(*choice))
-    weight, bias = (x / temperature for x in _fit(features, targets, multi, telling, penalty))
-    if not multi:
-        # Only differences count between exclusive classes, and the first class has no column.
-        weight, bias, out = weight[:, 1:] - weight[:, :1], bias - bias[0], out - out[:, :1]
-    return LinearModel(weight.astype(np.float32), bias.astype(np.float32), penalty, telling, out)
+        fit = cautious[:2] if k == 0 else fitted(fold != k, 0.0, cautious[2])
+        out[fold_of_input == k] = _logits(of_inputs[fold_of_input == k], *fit)
+
+    settings = list(product(TELLING, PENALTIES))
+    fits = {setting: with_more(rest, *setting) for setting in settings}
+    (telling, penalty), temperature = min(product(settings, TEMPERATURES), key=lambda choice: loss(fits[choice[0]], choice[1]))
+    weight, bias = fits[telling, penalty]
+    shares = [share for share in SHARES if share * len(present) <= most_rows] or [most_rows / len(present)]
+    losses = [loss((_largest(weight, share)[1], bias), temperature) for share in shares]
+    share = min(share for share, lost in zip(shares, losses) if lost <= (1 + LOSS_TO_GIVE) * min(losses))
+    weight, bias = (x / temperature for x in with_more(np.full(len(targets), True), telling, penalty))
+    kept, weight = _largest(weight, share)
+    return LinearModel(present[kept], weight[kept].astype(np.float32), bias.astype(np.float32), penalty, telling, out)
+
+
+def _largest(weight: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the rows with the largest weights, ascending, and the weights (rows, columns) with zeros in all others."""
+    size = np.abs(weight).max(1)
+    kept = np.sort(np.argsort(-size, kind="stable")[: max(1, round(share * len(weight)))])
+    cut = np.zeros_like(weight)
+    cut[kept] = weight[kept]
+    return kept, cut
+
+
+def _logits(features: csr_matrix, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """(texts, classes): the first class of an exclusive task has no column of weights."""
+    said = features @ weight
+    return np.pad(said, ((0, 0), (len(bias) - said.shape[1], 0))) + bias
 
 
 def ngram_features(inputs: Inputs, config: ModelConfig) -> csr_matrix:
@@ -89,7 +118,7 @@ def linear_logits(model: Classifier, inputs: Inputs) -> torch.Tensor | None:
     if model.ngrams is None:
         return None
     table = model.ngrams.table().detach().cpu().numpy()
-    return torch.from_numpy((ngram_features(inputs, model.config) @ table).astype(np.float32))
+    return torch.from_numpy((ngram_features(inputs, model.config)[:, model.ngrams.places.cpu().numpy()] @ table).astype(np.float32))
 
 
 def _features(places: Sequence[np.ndarray], size: int) -> csr_matrix:
@@ -102,8 +131,8 @@ def _features(places: Sequence[np.ndarray], size: int) -> csr_matrix:
 
 
 def _fit(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float, penalty: float) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (buckets, classes) and biases (classes) of a logistic regression on features of the `_feature_scales` that `telling` asks for."""
-    from scipy.sparse import vstack
+    """Weights (buckets, columns) and biases (classes) of a logistic regression on features of the `_feature_scales` that `telling` asks for. Only differences
+    count between exclusive classes: the first of them has no column, and no bias."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
@@ -131,7 +160,8 @@ def _fit(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float,
         if len(known) == 2:
             coefficients, intercepts = np.concatenate([0 * coefficients, coefficients]), np.array([0.0, intercepts[0]])
         weight[known], bias[known] = coefficients, intercepts
-    return weight.T * scales, bias
+    weight = weight.T * scales
+    return (weight, bias) if multi else (weight[:, 1:] - weight[:, :1], bias - bias[0])
 
 
 def _feature_scales(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float) -> np.ndarray:

@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -43,7 +44,7 @@ class ModelConfig:
     position_bits: int = 8
     slfn_form: str = "bounded"  # or "open", "rectified"
     pooling: str = "mean"  # or "cls"
-    ngram_buckets: int = 0  # rows of the linear model inside; 0 for none
+    ngram_buckets: int = 0  # of the linear model inside; 0 for none
     ngram_longest: int = 2
     text_ngrams: bool = False  # of the whole text, each bucket once; or else of a window, every run
     ngram_bits: int = 8  # with 4 a table of twice the rows, and so the same bytes, is the worse linear model
@@ -232,15 +233,20 @@ class Block(nn.Module):
 
 
 class NgramRows(nn.Module):
-    """The rows of the linear model inside (FORMAT.md, "n-grams"): what each bucket says about the classes. `linear.linear_logits` adds them up."""
+    """The rows of the linear model inside (FORMAT.md, "n-grams"): what buckets say about the classes. `linear.linear_logits` adds them up."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
         self.config = config
         self.rows = nn.Parameter(torch.zeros(config.ngram_buckets, config.ngram_columns))
+        self.register_buffer("places", torch.arange(config.ngram_buckets))
+
+    def keep(self, places: np.ndarray, rows: np.ndarray) -> None:
+        """From now on only the buckets `places`, ascending, have a row: `rows`, (places, columns)."""
+        self.places, self.rows.data = torch.from_numpy(places), torch.from_numpy(rows)
 
     def table(self) -> Tensor:
-        """The rows as a pack holds them, (buckets, classes)."""
+        """The rows as a pack holds them, (kept, classes)."""
         rows = few_bit_columns(self.rows, self.config.ngram_bits) if self.config.binary else self.rows
         return F.pad(rows, (self.config.classes - self.config.ngram_columns, 0))
 

@@ -131,7 +131,7 @@ def pack_few_bits(q: np.ndarray, bits: int) -> np.ndarray:
 
 def unpack_few_bits(data: np.ndarray, rows: int, columns: int, bits: int) -> np.ndarray:
     """Few-bit rows as integers, (rows, columns)."""
-    planes = np.unpackbits(data.reshape(rows, -1), axis=1, bitorder="little")[:, : columns * bits].reshape(rows, columns, bits)
+    planes = np.unpackbits(data.reshape(rows, (columns * bits + 7) // 8), axis=1, bitorder="little")[:, : columns * bits].reshape(rows, columns, bits)
     return (planes.astype(np.int32) << np.arange(bits)).sum(-1)
 
 
@@ -224,6 +224,11 @@ class PackFile:
     def doubtful(self) -> list[int]:
         """Ids of the tokens with which exit 0 does not answer alone, rising."""
         return np.flatnonzero(np.unpackbits(self.raw("exit0.doubtful"), bitorder="little")).tolist() if "exit0.doubtful" in self.sections else []
+
+    @property
+    def ngram_places(self) -> np.ndarray:
+        """The buckets of n-grams that have a row, ascending."""
+        return np.flatnonzero(np.unpackbits(self.raw("ngram.kept"), bitorder="little"))
 
     @property
     def curve(self) -> list[CurvePoint]:

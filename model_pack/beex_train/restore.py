@@ -74,8 +74,9 @@ def restore(pack: PackFile) -> Classifier:
             _put(gate.output.weight, pack.floats(f"block{i}.skip.output", 1, -1))
             _put(gate.output.bias, pack.floats(f"block{i}.skip.output_bias", 1))
         if model.ngrams is not None:
-            q = unpack_few_bits(pack.raw("ngram.rows"), c["ngram_buckets"], config.ngram_columns, c["ngram_bits"])
-            _put(model.ngrams.rows, pack.floats("ngram.scale", -1) * (q - 2 ** (c["ngram_bits"] - 1)))
+            places = pack.ngram_places
+            q = unpack_few_bits(pack.raw("ngram.rows"), len(places), config.ngram_columns, c["ngram_bits"])
+            model.ngrams.keep(places, (pack.floats("ngram.scale", -1) * (q - 2 ** (c["ngram_bits"] - 1))).astype(np.float32))
         for i, head in enumerate(model.exits):
             weight = _rows(pack, f"exit{i}", c["classes"], 8) if c["exit_bits"] else pack.floats(f"exit{i}.weight", c["classes"], -1)
             _put(head.weight, weight)

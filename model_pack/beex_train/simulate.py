@@ -245,8 +245,9 @@ class Simulator:
             self.inverse_largest_entropy = f32(1) / most
         self.threshold = pack.floats("threshold.by_label", self.classes) if self.multi_label else None
         if c["ngram_buckets"] > 0:
-            self.ngram_rows = pack.raw("ngram.rows").reshape(c["ngram_buckets"], -1)
+            self.ngram_places = pack.ngram_places
             self.ngram_scale = pack.floats("ngram.scale", self.classes if self.multi_label else self.classes - 1)
+            self.ngram_rows = pack.raw("ngram.rows").reshape(len(self.ngram_places), (len(self.ngram_scale) * c["ngram_bits"] + 7) // 8)
         self.form = SLFN_FORMS[c["slfn_form"]]
         self.open = self.form == "open"
         f = c["slfn_size"]
@@ -357,7 +358,9 @@ class Simulator:
         found = ngrams.buckets(ids, c["ngram_longest"], c["ngram_buckets"])
         if c["features"] & TEXT_NGRAMS:
             found = np.unique(found)
-        q = unpack_few_bits(self.ngram_rows[found], len(found), len(self.ngram_scale), c["ngram_bits"])
+        at = np.searchsorted(self.ngram_places, found)
+        rows = self.ngram_rows[at[np.append(self.ngram_places, -1)[at] == found]]
+        q = unpack_few_bits(rows, len(rows), len(self.ngram_scale), c["ngram_bits"])
         total = (q - 2 ** (c["ngram_bits"] - 1)).sum(0).astype(f32)
         return (total * self.ngram_scale) * (f32(1) / np.sqrt(f32(len(found))))
 

@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from beex_train.fit import LINEAR_WEIGHTS, weigh_linear
 from beex_train.inputs import Inputs
-from beex_train.linear import _feature_scales, fit_linear, linear_logits, ngram_features, table_buckets
+from beex_train.linear import _feature_scales, fit_linear, linear_logits, ngram_features
 from beex_train.model import Classifier, ModelConfig
 from beex_train.ngrams import buckets
 from beex_train.tokenizer import Encoder
@@ -60,10 +60,10 @@ def test_network_computes_what_was_fitted():
         ids, _, targets = problem(classes, 400)
         fitted = fit_linear(single(ids), targets, config(classes, task), seed=1)
         model = Classifier(config(classes, task))
-        with torch.no_grad():
-            model.ngrams.rows.copy_(torch.from_numpy(fitted.rows))
+        model.ngrams.keep(fitted.places, fitted.rows)
         z = linear_logits(model, single(ids[:50])).numpy() + fitted.bias
-        rows = fitted.rows if task == "multi" else np.pad(fitted.rows, ((0, 0), (1, 0)))
+        rows = np.zeros((2048, classes))
+        rows[fitted.places, int(task == "single") :] = fitted.rows
         wanted = np.stack([rows[buckets(each, 2, 2048)].sum(0) / np.sqrt(2 * len(each) - 1) for each in ids[:50]]) + fitted.bias
         assert np.corrcoef(z.ravel(), wanted.ravel())[0, 1] > 0.999
 
@@ -78,7 +78,7 @@ def test_a_long_text_is_fitted_as_a_whole():
     assert answers.shape == (200, 2) and (answers.argmax(1) == targets.argmax(1)).mean() > 0.7
     same = fit_linear(Inputs([each for each in ids for _ in range(2)], row=inputs.row), targets, config(2), seed=1)
     once = fit_linear(single(ids), targets, config(2), seed=1)
-    assert np.allclose(same.rows, once.rows, atol=1e-4) and np.allclose(same.out_of_fold[::2], once.out_of_fold, atol=1e-3)
+    assert np.array_equal(same.places, once.places) and np.allclose(same.rows, once.rows, atol=1e-4) and np.allclose(same.out_of_fold[::2], once.out_of_fold, atol=1e-3)
 
 
 def test_prior_dropout_is_the_share_of_rows_that_learn_without_the_linear_model(tmp_path):
@@ -102,10 +102,31 @@ def test_prior_dropout_is_the_share_of_rows_that_learn_without_the_linear_model(
     assert not torch.equal(half, never) and not torch.equal(half, always)
 
 
-def test_table_fits_its_bytes():
-    for columns in (3, 19, 150):
-        assert 256 <= table_buckets(columns, 8, 131_072, 10**7) <= 131_072 // columns < 2 * table_buckets(columns, 8, 131_072, 10**7)
-    assert table_buckets(1, 8, 400_000, 6_000) == 4096
+def test_the_rows_that_say_most_are_kept():
+    ids, _, targets = problem(2, 600)
+    fits = [fit_linear(single(ids), targets, config(2), 1, most) for most in (2048, 30, 5)]
+    assert [len(fit.places) <= most for fit, most in zip(fits, (2048, 30, 5))] == [True] * 3 and len(fits[2].places) == 5
+    markers = {int(buckets([5 + label], 1, 2048)[0]) for label in range(2)}
+    for fit in fits:
+        assert markers <= set(fit.places.tolist()) and (np.diff(fit.places) > 0).all() and len(fit.rows) == len(fit.places)
+        of_markers = np.abs(fit.rows[np.isin(fit.places, list(markers))]).max(1)
+        assert (of_markers >= np.sort(np.abs(fit.rows).max(1))[-2]).all()
+
+
+def test_more_texts_teach_the_linear_model_alone():
+    ids, _, targets = problem(8, 30)
+    others, labels, _ = problem(8, 2000, seed=5)
+    more = single(others), np.eye(8)[labels]
+    without, fitted = fit_linear(single(ids), targets, config(8), 1), fit_linear(single(ids), targets, config(8), 1, more=more)
+    assert np.array_equal(fitted.out_of_fold, without.out_of_fold)
+    test, truth, _ = problem(8, 500, seed=6)
+
+    def accuracy(fit) -> float:
+        model = Classifier(config(8))
+        model.ngrams.keep(fit.places, fit.rows)
+        return float(((linear_logits(model, single(test)).numpy() + fit.bias).argmax(1) == truth).mean())
+
+    assert accuracy(fitted) > 0.97 > 0.9 > accuracy(without)
 
 
 def test_ngrams_of_the_whole_text_count_once():
@@ -128,8 +149,9 @@ def test_the_linear_model_counts_for_more_where_the_network_is_noise_and_for_les
     torch.manual_seed(1)
     model = Classifier(config(2))
     generator = np.random.default_rng(4)
+    fitted = fit_linear(held.inputs, targets, config(2), seed=1)
+    model.ngrams.keep(fitted.places, fitted.rows)
     with torch.no_grad():
-        model.ngrams.rows.copy_(torch.from_numpy(fit_linear(held.inputs, targets, config(2), seed=1).rows))
         for head in model.exits[1:]:
             head.weight.normal_(0.0, 2.0)
     rows = model.ngrams.rows.detach().clone()

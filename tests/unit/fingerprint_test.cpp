@@ -18,7 +18,7 @@ KernelTable with(KernelTable table, Kernel KernelTable::*member, Kernel kernel) 
 constexpr const KernelTable& kGood = reference::kTable;
 
 // That of the arithmetic of FORMAT.md. It changes when the arithmetic or the self-test does, and for no other reason.
-constexpr std::uint32_t kFingerprint = 0x53de5647;
+constexpr std::uint32_t kFingerprint = 0xbacc097e;
 
 // A little more than x.
 float next(float x) { return x + x * 1e-6f + 1e-12f; }

@@ -1,3 +1,4 @@
+#include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -235,7 +236,11 @@ TEST_CASE("pack: n-grams, multi-label packs and packs of features are read") {
       CHECK(pack->config.ngram_bits == bits);
       CHECK(pack->config.ngram_columns() == (multi_label ? 5u : 4u));
       CHECK(pack->config.ngram_row_bytes() == (multi_label ? (bits * 5 + 7) / 8 : bits / 2));
-      CHECK(pack->ngram.rows.size() == 512 * pack->config.ngram_row_bytes());
+      CHECK(pack->ngram.kept.size() == 512 / 8);
+      std::size_t rows = 0;
+      for (const std::uint8_t byte : pack->ngram.kept) rows += static_cast<std::size_t>(std::popcount(byte));
+      CHECK((rows > 256 && rows < 512));
+      CHECK(pack->ngram.rows.size() == rows * pack->config.ngram_row_bytes());
       CHECK(pack->ngram.rows.back() == builder.section("ngram.rows").bytes.back());
       CHECK(pack->ngram.scale.size() == pack->config.ngram_columns());
       REQUIRE(pack->threshold.size() == (multi_label ? 5u : 0u));
@@ -533,6 +538,7 @@ TEST_CASE("pack: missing, unknown and misplaced sections") {
     check_refused(builder, Status::kBadSection, "section \"" + section + "\" at 0x");
     check_refused(builder, Status::kBadSection, "does not belong in a pack for " + owner);
   };
+  check_foreign(Task::kSingleLabel, "ngram.kept", "no n-grams");
   check_foreign(Task::kSingleLabel, "ngram.rows", "no n-grams");
   check_foreign(Task::kSingleLabel, "ngram.scale", "no n-grams");
   check_foreign(Task::kSingleLabel, "threshold.by_label", "single labels");
@@ -653,26 +659,22 @@ TEST_CASE("pack: config values of n-grams, exit weights and features") {
   put(huge.section("config").bytes, 4 * 2, 4096u);
   put(huge.section("config").bytes, 4 * 18, 1u << 20);
   put(huge.section("config").bytes, 4 * 20, 8u);
-  check_refused(huge, Status::kBadValue, "config: n-gram rows of 4294967296 bytes, allowed are 268435456");
+  check_refused(huge, Status::kBadValue, "config: n-gram buckets is 1048576, too many for rows of 4096 bytes");
 }
 
-TEST_CASE("pack: the bits after a row of n-grams are zeros") {
-  PackOptions options = tiny(Task::kMultiLabel);  // 3 columns of 4 bits: half a byte is left
-  const std::size_t last = 2 * options.ngram_buckets - 1;
-  for (const std::size_t row : {std::size_t{0}, std::size_t{100}, last / 2}) {
-    for (const unsigned bit : {4u, 7u}) {
-      PackBuilder builder(options);
-      auto& bytes = builder.section("ngram.rows").bytes;
-      REQUIRE(bytes.size() == last + 1);
-      bytes[2 * row + 1] = static_cast<std::uint8_t>(bytes[2 * row + 1] | 1u << bit);
-      check_refused(builder, Status::kBadValue, "the bits after the 3 elements of row " + std::to_string(row) + " should be zeros");
-    }
-  }
-  // A whole number of bytes has none.
-  options.classes = 4;
+TEST_CASE("pack: as many rows of n-grams as buckets that have one") {
+  const PackOptions options = tiny(Task::kMultiLabel);
   PackBuilder builder(options);
-  std::fill(builder.section("ngram.rows").bytes.begin(), builder.section("ngram.rows").bytes.end(), std::uint8_t{0xFF});
-  CHECK(parse(builder.build()).ok());
+  auto& kept = builder.section("ngram.kept").bytes;
+  kept[0] = static_cast<std::uint8_t>(kept[0] ^ 1u);
+  check_refused(builder, Status::kBadSection, "\"ngram.rows\"");
+
+  PackBuilder none(options);
+  for (const char* section : {"ngram.kept", "ngram.rows"}) {
+    auto& bytes = none.section(section).bytes;
+    std::string_view(section) == "ngram.kept" ? std::fill(bytes.begin(), bytes.end(), std::uint8_t{0}) : bytes.clear();
+  }
+  CHECK(parse(none.build()).ok());
 }
 
 TEST_CASE("pack: floats must be finite, and above zero where they divide") {

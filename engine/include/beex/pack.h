@@ -117,7 +117,8 @@ struct BlockWeights {
 
 // Rows of the hashed n-grams (FORMAT.md, "n-grams"); empty without them.
 struct NgramWeights {
-  std::span<const std::uint8_t> rows;  // (bucket, row bytes)
+  std::span<const std::uint8_t> kept;  // (bucket / 8), a bit for each bucket that has a row
+  std::span<const std::uint8_t> rows;  // (bucket that has one, row bytes)
   std::span<const float> scale;        // (column)
 };
 
