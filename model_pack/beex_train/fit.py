@@ -33,7 +33,7 @@ from .teach import mean_soft_labels, teacher_embeddings
 from .tokenizer import Encoder, most_used, train_vocabulary
 from .train import Plan, Rows, rounds_for, train
 
-LINEAR_WEIGHTS = (0.5, 0.7, 0.85, 1.0, 1.2, 1.4, 1.7, 2.0, 3.0, 4.0)  # to choose from
+WEIGHTS = (0.1, 0.25, 0.35, 0.5, 0.7, 1.0, 1.4, 2.0, 3.0)  # of heads beside the linear model, to choose from
 SKIP_WIDTH = 16  # of the skip gates' hidden layer
 MANY_CLASSES = 32  # above, the exits' weights are kept in 8 bits
 SPEED_TOKENS = 60_000  # of dev rows on which the named settings are measured
@@ -317,11 +317,11 @@ def fit(
 def finish(prepared: Prepared, model: Classifier) -> Fitted:
     """Calibrate, choose size, thresholds and rule, measure and export a trained network."""
     settings, names, multi, held = prepared.settings, prepared.names, prepared.multi, prepared.held_out
-    weight = 1.0
+    weights = [1.0] * len(model.exits)
     # Without held-out rows nothing can be chosen, and every block runs.
     calibration = Calibration(np.ones(len(model.exits)), [0.5] * len(names) if multi else None, ExitRule())
     if len(held.targets):
-        weight = weigh_linear(model, held)
+        weights = weigh_heads(model, held)
         logits, costs = run(model, held.inputs)
         if settings.drop_blocks:
             blocks = useful_blocks(held.inputs.merge(logits), held.targets, multi, settings.drop_within)
@@ -334,7 +334,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": model.config.blocks,
         "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_telling": prepared.linear.telling if prepared.linear else None,
-        "linear_weight": weight,
+        "head_weights": weights,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful], "profile": model.profile,
         "curve": [point.describe() for point in curve],
@@ -362,19 +362,33 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     return Fitted(pack, out)
 
 
-def weigh_linear(model: Classifier, held: Rows) -> float:
-    """How much the linear model's say counts beside the network's: what gives the exits after the blocks the least calibrated loss on held-out rows. Its
-    rows are multiplied by it, in place: the network learnt beside others, of other fits and a penalty of their own (linear.py)."""
+def weigh_heads(model: Classifier, held: Rows) -> list[float]:
+    """How much each exit's own head counts beside the linear model, which all exits share: what gives the least calibrated loss on held-out rows, with a normal prior
+    for the logarithm that pulls few rows to 1. Heads are multiplied by it, in place: the network learnt beside another linear model (linear.py)."""
     if model.ngrams is None:
-        return 1.0
-    said = held.inputs.merge(linear_logits(model, held.inputs).numpy())
-    logits = all_logits(model, held.inputs)
+        return [1.0] * len(model.exits)
     multi = model.config.task == "multi"
-    losses = [exits.calibrated_losses(logits + (weight - 1) * said, held.targets, multi)[1:].mean() for weight in LINEAR_WEIGHTS]
-    weight = LINEAR_WEIGHTS[int(np.argmin(losses))]
+    said = held.inputs.merge(linear_logits(model, held.inputs).numpy()) + model.exits[0].bias.detach().cpu().numpy()
+    first, *later = all_logits(model, held.inputs)
+    own = [first - said, *(logits - first for logits in later)]
+
+    def losses(z: np.ndarray, head: np.ndarray, weights: Sequence[float]) -> np.ndarray:
+        of_rows = exits.calibrated_losses(np.stack([z + weight * head for weight in weights]), held.targets, multi)
+        return of_rows.mean(1) + np.log(weights) ** 2 / len(held.targets)
+
+    best: list[float] = []
+    least = math.inf
+    for weight, lost in zip(WEIGHTS, losses(said, own[0], WEIGHTS)):
+        beside = [losses(said + weight * own[0], head, WEIGHTS) for head in own[1:]]
+        total = lost + sum(each.min() for each in beside)
+        if total < least:
+            least, best = total, [weight, *(WEIGHTS[int(each.argmin())] for each in beside)]
     with torch.no_grad():
-        model.ngrams.rows.mul_(weight)
-    return weight
+        for i, (head, weight) in enumerate(zip(model.exits, best)):
+            head.weight.mul_(weight)
+            if i > 0:  # the first one's is the linear model's
+                head.bias.mul_(weight)
+    return best
 
 
 @dataclass

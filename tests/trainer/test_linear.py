@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import csr_matrix
 
-from beex_train.fit import LINEAR_WEIGHTS, weigh_linear
+from beex_train.fit import WEIGHTS, weigh_heads
 from beex_train.inputs import Inputs
 from beex_train.linear import _feature_scales, fit_linear, linear_logits, ngram_features
 from beex_train.model import Classifier, ModelConfig
@@ -142,7 +142,7 @@ def test_ngrams_of_the_whole_text_count_once():
         assert set(np.flatnonzero(at)) == own and np.allclose(at[sorted(own)], len(own) ** -0.5)
 
 
-def test_the_linear_model_counts_for_more_where_the_network_is_noise_and_for_less_where_it_is():
+def test_heads_count_for_less_where_they_are_noise_and_for_more_where_the_linear_model_is():
     ids, labels, _ = problem(2, 200)
     targets = np.eye(2, dtype=np.float32)[labels]
     held = Rows(single(ids), targets)
@@ -152,18 +152,22 @@ def test_the_linear_model_counts_for_more_where_the_network_is_noise_and_for_les
     fitted = fit_linear(held.inputs, targets, config(2), seed=1)
     model.ngrams.keep(fitted.places, fitted.rows)
     with torch.no_grad():
+        model.exits[0].weight.zero_()
         for head in model.exits[1:]:
-            head.weight.normal_(0.0, 2.0)
-    rows = model.ngrams.rows.detach().clone()
-    weight = weigh_linear(model, held)
-    assert weight in LINEAR_WEIGHTS and weight >= 2
-    assert torch.allclose(model.ngrams.rows, weight * rows)
+            head.weight.normal_(0.0, 20.0)
+    before = [head.weight.detach().clone() for head in model.exits]
+    weights = weigh_heads(model, held)
+    assert weights[0] == 1.0 and set(weights[1:]) == {min(WEIGHTS)}
+    assert all(torch.allclose(head.weight, weight * old) for head, weight, old in zip(model.exits, weights, before))
 
     # What a head knows is how often the classes are; the rows know nothing.
     with torch.no_grad():
-        model.ngrams.rows.copy_(torch.from_numpy(generator.normal(size=rows.shape).astype(np.float32)))
+        model.ngrams.keep(fitted.places, generator.normal(size=fitted.rows.shape).astype(np.float32))
+        model.exits[0].bias.zero_()
         for head in model.exits:
             head.weight.zero_()
-        model.exits[0].bias.copy_(torch.tensor([0.0, 2.0]))
-    mostly = np.where(generator.random(200) < 0.9, 1, 0)
-    assert weigh_linear(model, Rows(held.inputs, np.eye(2, dtype=np.float32)[mostly])) == min(LINEAR_WEIGHTS)
+        for head in model.exits[1:]:
+            head.bias.copy_(torch.tensor([0.0, 1.0]))
+    mostly = np.where(generator.random(200) < 0.95, 1, 0)
+    assert max(weigh_heads(model, Rows(held.inputs, np.eye(2, dtype=np.float32)[mostly]))[1:]) == max(WEIGHTS)
+    assert model.exits[1].bias.tolist() == [0.0, max(WEIGHTS)]
