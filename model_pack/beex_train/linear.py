@@ -142,7 +142,7 @@ def _fit(features: csr_matrix, targets: np.ndarray, multi: bool, telling: float,
     def regression(x, y, weights) -> tuple[np.ndarray, np.ndarray]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # held-out rows judge where it got to
-            model = LogisticRegression(C=penalty, max_iter=60, tol=1e-3).fit(x, y, sample_weight=weights)
+            model = LogisticRegression(C=penalty, max_iter=60, tol=1e-4).fit(x, y, sample_weight=weights)
         return model.coef_, model.intercept_
 
     weight, bias = np.zeros((classes, features.shape[1])), np.full(classes, -8.0)
