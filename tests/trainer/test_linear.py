@@ -169,5 +169,5 @@ def test_heads_count_for_less_where_they_are_noise_and_for_more_where_the_linear
         for head in model.exits[1:]:
             head.bias.copy_(torch.tensor([0.0, 1.0]))
     mostly = np.where(generator.random(200) < 0.95, 1, 0)
-    assert max(weigh_heads(model, Rows(held.inputs, np.eye(2, dtype=np.float32)[mostly]))[1:]) == max(WEIGHTS)
-    assert model.exits[1].bias.tolist() == [0.0, max(WEIGHTS)]
+    weights = weigh_heads(model, Rows(held.inputs, np.eye(2, dtype=np.float32)[mostly]))
+    assert min(weights[1:]) >= 2 and model.exits[1].bias.tolist() == [0.0, weights[1]]
