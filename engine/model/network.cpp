@@ -82,6 +82,7 @@ Error Network::load(const Pack& pack, const KernelTable& kernels, Network& netwo
 std::size_t Network::place_weights(std::uint8_t* base) {
   const Config& config = pack_->config;
   Carver carver(base);
+  // So that a row is found by counting the bits of one word.
   const std::span<std::uint32_t> before = carver.take<std::uint32_t>(config.ngram_buckets / 64);
   std::uint32_t rows = 0;
   for (std::size_t i = 0; i < 8 * before.size(); ++i) {

@@ -11,10 +11,10 @@
 namespace beex {
 
 struct NgramParameters {
-  const std::uint8_t* kept = nullptr;    // (buckets / 8), a bit for each bucket that has a row
+  const std::uint8_t* kept = nullptr;     // (buckets / 8), a bit for each bucket that has a row
   const std::uint32_t* before = nullptr;  // (buckets / 64): the rows of all buckets before each 64
-  const std::uint8_t* rows = nullptr;    // (rows, row bytes): `columns` elements of `bits` bits, padded to whole bytes
-  const float* scale = nullptr;          // (columns)
+  const std::uint8_t* rows = nullptr;     // (rows, row bytes): `columns` elements of `bits` bits, padded to whole bytes
+  const float* scale = nullptr;           // (columns)
   std::uint32_t buckets = 0;           // a power of two
   std::uint32_t longest = 0;           // in ids, 1 to 4
   std::uint32_t bits = 0;              // 2, 4 or 8

@@ -70,12 +70,11 @@ def fit_linear(
 
     first, rest = fold == 0, fold != 0
     loss = lambda fit, temperature=1.0: _loss(_logits(features[first], *fit) / temperature, targets[first], multi)
-    cautious = min((fitted(rest, 0.0, penalty) + (penalty,) for penalty in PENALTIES_IN_TRAINING), key=lambda fit: loss(fit[:2]))
+    cautious = min(PENALTIES_IN_TRAINING, key=lambda penalty: loss(fitted(rest, 0.0, penalty)))
     out = np.zeros((len(inputs), targets.shape[1]), np.float32)
     fold_of_input = fold[inputs.row]
     for k in range(FOLDS):
-        fit = cautious[:2] if k == 0 else fitted(fold != k, 0.0, cautious[2])
-        out[fold_of_input == k] = _logits(of_inputs[fold_of_input == k], *fit)
+        out[fold_of_input == k] = _logits(of_inputs[fold_of_input == k], *fitted(fold != k, 0.0, cautious))
 
     settings = list(product(TELLING, PENALTIES))
     fits = {setting: with_more(rest, *setting) for setting in settings}
