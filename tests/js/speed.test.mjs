@@ -74,7 +74,7 @@ test('full is every block on every word; without a speed the pack\'s own rule ho
       assert.deepEqual(full, classifier.classify(text, { exit: 'off' }));
       assert.ok(Math.abs(full.work - 1) < 1e-6);
       assert.deepEqual(classifier.classify(text, {}), classifier.classify(text, { exit: 'default' }));
-      assert.ok(classifier.classify(text).work <= 1.1); // a rule reads more exits than full does
+      assert.ok(classifier.classify(text).work <= 1.2); // a rule reads more exits than full does
     }
   }
 });
