@@ -49,8 +49,8 @@ class LinearModel:
 def fit_linear(
     inputs: Inputs, targets: np.ndarray, config: ModelConfig, seed: int, most_rows: int = 2**20, more: tuple[Inputs, np.ndarray] | None = None
 ) -> LinearModel:
-    """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes). At most so many buckets get a row. `more` are inputs and targets for the
-    pack's linear model alone: what the network learns beside does not know them."""
+    """Fit on encoded inputs and their rows' `targets`, probabilities (rows, classes). At most `most_rows` buckets get a row. `more` are inputs and
+    targets, (rows, classes), for the pack's linear model alone: what the network learns beside does not know them."""
     of_inputs = ngram_features(inputs, config)
     of_more = more[0].window_mean() @ ngram_features(more[0], config) if more else of_inputs[:0]
     # Most buckets of a large table are in no text: everything below knows those that are.

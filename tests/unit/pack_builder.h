@@ -295,7 +295,7 @@ class PackBuilder {
   }
 
   void add_ngrams(std::size_t columns) {
-    const std::size_t used = columns * options_.ngram_bits, row_bytes = (used + 7) / 8;
+    const std::size_t row_bytes = (columns * options_.ngram_bits + 7) / 8;
     // Two of three buckets have a row.
     std::vector<std::uint8_t> kept(options_.ngram_buckets / 8);
     for (std::size_t i = 0; i < kept.size(); ++i) kept[i] = std::array<std::uint8_t, 3>{0b11011011, 0b10110110, 0b01101101}[i % 3];
@@ -303,10 +303,7 @@ class PackBuilder {
     for (const std::uint8_t byte : kept) count += static_cast<std::size_t>(std::popcount(byte));
     add("ngram.kept", kept);
     std::vector<std::uint8_t> rows(count * row_bytes);
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      const bool last = (i + 1) % row_bytes == 0;
-      rows[i] = static_cast<std::uint8_t>(random_.bits() & (last && used % 8 != 0 ? (1u << used % 8) - 1 : 0xFFu));
-    }
+    for (std::uint8_t& byte : rows) byte = static_cast<std::uint8_t>(random_.bits());
     add("ngram.rows", rows);
     add_floats("ngram.scale", columns, 0.05f, 0.25f);
   }
