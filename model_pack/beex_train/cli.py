@@ -56,6 +56,8 @@ def _add_settings(parser: argparse.ArgumentParser) -> None:
             continue  # sentences belong into a recipe
         if isinstance(setting.default, bool):
             group.add_argument(option, action=argparse.BooleanOptionalAction, default=None)
+        elif setting.default_factory is list:
+            group.add_argument(option, nargs="*", metavar="WORD")
         else:
             group.add_argument(option, type=type(setting.default), metavar=str(setting.default) or "TEXT")
 

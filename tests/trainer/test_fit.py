@@ -99,6 +99,15 @@ def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
     assert other_rows.read_text() != train_file.read_text()
     assert main(["fit", str(other_rows), "--out", str(out), *SMALL, "--rounds", "1"]) == 1
     assert "rows" in capsys.readouterr().err
+    more = tmp_path / "more.soft.tsv"
+    more.write_text("text\tp:bad\tp:good\nquite a fine one\t0.1\t0.9\n")
+    assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "1", "--linear-labels", str(more)]) == 1
+    assert "rows" in capsys.readouterr().err
+
+
+def test_doubtful_words_of_the_command_line_are_looked_up(train_file, tmp_path, capsys):
+    assert main(["fit", str(train_file), "--out", str(tmp_path / "x.beex"), *SMALL, "--doubtful", "good", "unheard"]) == 1
+    assert "'unheard' are not" in capsys.readouterr().err
 
 
 def test_texts_that_the_base_cannot_read_start_from_nothing():
