@@ -12,6 +12,9 @@
 namespace beex {
 namespace {
 
+// Share of exit 0's logits that later exits add, in packs that ask for it, when the input has a doubtful word (FORMAT.md, "Doubt").
+constexpr float kShareInDoubt = 0.5f;
+
 // Hands out aligned pieces of a block of memory. Without memory it hands out nothing and only adds up.
 class Carver {
  public:
@@ -283,7 +286,9 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   }
   if (index == 0) {
     if (ngrams_.buckets > 0) add_ngrams(logits);
-    std::copy(logits.begin(), logits.end(), use_.first_logits.begin());
+    doubtful_ = has_doubtful_word();
+    const float share = doubtful_ && pack_->config.half_in_doubt ? kShareInDoubt : 1.0f;
+    for (std::size_t c = 0; c < logits.size(); ++c) use_.first_logits[c] = share * logits[c];
   }
   const float entropy =
       pack_->config.task == Task::kMultiLabel
@@ -295,7 +300,7 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   return {logits, probabilities, entropy, exit.inverse_temperature};
 }
 
-bool Network::doubtful() const {
+bool Network::has_doubtful_word() const {
   const std::span<const std::uint8_t> doubtful = pack_->doubtful;
   if (doubtful.empty()) return false;
   return std::any_of(ids_.begin(), ids_.end(), [&](std::uint32_t id) { return (doubtful[id / 8] >> (id % 8) & 1) != 0; });

@@ -61,8 +61,8 @@ class Network {
   // Reads exit 0 after `embed` and exit i after block i - 1, where it is wanted. Exit 0 must be read before the others, which build on
   // it. The pack has classes.
   ExitAnswer read_exit(std::uint32_t exit);
-  // Whether the input has a word of the pack's with which exit 0 must not answer alone (FORMAT.md, "Doubt"). Between `embed` and exit 0.
-  bool doubtful() const;
+  // Whether the input has a word of the pack's with which exit 0 must not answer alone (FORMAT.md, "Doubt"). Known once exit 0 was read.
+  bool doubtful() const { return doubtful_; }
   // The input as a vector (hidden), not yet of unit length: the pooled state after the last block. Holds until the next input.
   std::span<const float> read_vector();
 
@@ -99,7 +99,7 @@ class Network {
     std::span<float> skip_hidden;               // (skip width)
     NgramSums ngram_sums;                       // of the input, or of the whole text
     std::span<float> ngrams;                    // (n-gram column)
-    std::span<float> first_logits, scratch;     // (class)
+    std::span<float> first_logits, scratch;     // (class); the first are what later exits add
     std::array<std::span<float>, 2> logits;     // (class), of this exit and the one before, by turns
     std::array<std::span<float>, 2> probabilities;
   };
@@ -114,6 +114,7 @@ class Network {
   // The weights (pooled size) of one class. They hold until the next ones.
   const float* exit_weights(const ExitWeights& exit, std::size_t label);
   void add_ngrams(std::span<float> logits);
+  bool has_doubtful_word() const;
 
   const Pack* pack_ = nullptr;
   const KernelTable* kernels_ = nullptr;
@@ -126,6 +127,7 @@ class Network {
   std::size_t first_length_ = 0;        // of them, those of the first text; all of a single one
   std::size_t tokens_ = 0;              // that are left
   std::uint32_t exits_read_ = 0;        // of this input
+  bool doubtful_ = false;               // the input has a word with which exit 0 does not answer alone
   bool text_read_ = false;              // use_.ngram_sums are those of a whole text
   bool pooled_ = false;                 // use_.pooled is of the state as it is now
   StageObserver stage_;

@@ -19,7 +19,7 @@ from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import DataError, Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
-from .doubt import doubtful_words
+from .doubt import doubtful_words, halved
 from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, linear_logits
@@ -61,6 +61,7 @@ class Settings:
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
     doubt: bool = True  # look for words with which exit 0 does not answer alone
     doubtful: list[str] = field(default_factory=list)  # word pieces that are such in any case
+    half_in_doubt: bool = False  # later exits add half of exit 0's logits where there is such a word: for words that turn what others say
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
@@ -134,6 +135,7 @@ class Prepared:
     dev: Rows | None
     table: Table  # the rows that are trained on, for the linear comparison
     dev_table: Table | None
+    for_linear: tuple[Inputs, np.ndarray] | None  # inputs and targets (rows, classes) that the linear model alone learns from
     linear: LinearModel | None
     config: ModelConfig
     notes: list[str]
@@ -213,9 +215,9 @@ def prepare(
         notes.append(f"{inputs.windowed:,} of {len(texts):,} rows are longer than {most} tokens: {cut}")
 
     data: dict[str, Any] = {"ngram_buckets": 0, "text_ngrams": False, "exit_bits": 8 if len(names) > MANY_CLASSES else 32, "classes": len(names), "task": "multi" if multi else "single", "inputs": 2 if paired else 1, "vocabulary_size": len(encoder.vocabulary)}
-    linear = None
+    linear = more = None
     if settings.ngrams:
-        more, known = None, set(texts)
+        known = set(texts)
         if for_linear := {text: row for text, row in for_linear.items() if text not in known}:
             more = Inputs.encode(encoder, list(for_linear), None, most), np.array(list(for_linear.values()))
         tokens = sum(map(len, inputs.ids + (more[0].ids if more else [])))
@@ -233,7 +235,7 @@ def prepare(
     of = lambda t: Rows(Inputs.of(encoder, t, most), class_targets(t, names))
     return Prepared(
         settings, base, encoder, names, multi, Rows(inputs, targets, linear.out_of_fold if linear else None), of(held_table),
-        of(dev) if dev is not None else None, fitting, dev, linear, config, notes,
+        of(dev) if dev is not None else None, fitting, dev, more, linear, config, notes,
     )  # fmt: skip
 
 
@@ -260,9 +262,11 @@ def build(prepared: Prepared) -> Classifier:
 
 def origin(prepared: Prepared) -> str:
     """A hash of all that training starts from beside the settings: the rows, what is wanted of them, and the base."""
-    digest = hashlib.sha256(prepared.rows.targets.tobytes())
-    for ids in prepared.rows.inputs.ids:
-        digest.update(np.array(ids, np.int32).tobytes())
+    digest = hashlib.sha256()
+    for inputs, targets in ((prepared.rows.inputs, prepared.rows.targets), *([prepared.for_linear] if prepared.for_linear else [])):
+        digest.update(targets.tobytes())
+        for ids in inputs.ids:
+            digest.update(np.array(ids, np.int32).tobytes())
     for value in prepared.base.state.values() if prepared.base is not None else ():
         digest.update(value.contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -336,7 +340,8 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         "linear_penalty": prepared.linear.penalty if prepared.linear else None, "linear_telling": prepared.linear.telling if prepared.linear else None,
         "head_weights": weights,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
-        "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful], "profile": model.profile,
+        "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful],
+        "half_in_doubt": bool(model.doubtful) and model.half_in_doubt, "profile": model.profile,
         "curve": [point.describe() for point in curve],
     }  # fmt: skip
     dev_logits = None
@@ -422,10 +427,12 @@ def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exit
     def beside(words: list[int]) -> tuple[Calibration, np.ndarray]:
         """The calibration, and how bad the answers on held-out rows are."""
         doubting = replace(costs, doubtful=held.inputs.having(words))
-        calibration = calibrate(logits, doubting, held, multi, settings.most_work) if words else without
-        ready = exits.Exits(logits, calibration.temperatures, held.targets, calibration.thresholds, held.inputs, doubting)
+        said = halved(logits, doubting.doubtful) if model.half_in_doubt else logits
+        calibration = calibrate(said, doubting, held, multi, settings.most_work) if words else without
+        ready = exits.Exits(said, calibration.temperatures, held.targets, calibration.thresholds, held.inputs, doubting)
         return calibration, ready.losses(ready.route(calibration.rule).answers)
 
+    model.half_in_doubt = settings.half_in_doubt
     model.doubtful = [encoder.vocabulary.index(word) for word in settings.doubtful]
     calibration, losses = beside(model.doubtful)
     if not settings.doubt or prepared.linear is None or multi:

@@ -29,7 +29,7 @@ SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
 # Bits of the config's `features`.
-ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT = 1, 2, 4, 8
+ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT, HALF_IN_DOUBT = 1, 2, 4, 8, 16
 CURVE_HEAD, CURVE_NAME = struct.Struct("<4f"), struct.Struct("<II")
 CURVE_ROW = CURVE_HEAD.size + RULE.size + CURVE_NAME.size
 MOST_CURVE_ROWS = 64

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from .cost import Cost
+from .doubt import halved
 from .elimination import token_counts
 from .exits import Costs
 from .inputs import Inputs
@@ -35,7 +36,10 @@ def run(model: Classifier, inputs: Inputs, gamma: float = 0.0, skip: float = 1.0
         logits[:, group] = model.read_exits(states, mask, segments, prior).float().cpu().numpy()
         if gated:
             read[1:, group] = (torch.stack(gates) == 0).cpu().numpy()
-    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated), inputs.having(model.doubtful))
+    doubtful = inputs.having(model.doubtful)
+    if model.half_in_doubt:
+        logits = halved(logits, doubtful)
+    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated), doubtful)
 
 
 def _work(cost: Cost, tokens: np.ndarray, kept: np.ndarray | None, read: np.ndarray, gated: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -545,6 +545,37 @@ TEST_CASE("classifier: with a doubtful word exit 0 does not answer, and the rule
   }
 }
 
+TEST_CASE("classifier: with a doubtful word later exits add all of exit 0's logits, or half of them") {
+  const auto logits_of = [](const PackOptions& options, std::string_view text) {
+    const auto classifier = load(options);
+    std::vector<std::vector<float>> exits;
+    classifier->observe(ExitObserver{[](void* context, const ExitReading& reading) {
+      static_cast<std::vector<std::vector<float>>*>(context)->push_back(copy(reading.logits));
+    }, &exits});
+    Result result;
+    REQUIRE(classifier->classify(text, {}, result).ok());
+    return exits;
+  };
+  PackOptions sure, doubting;
+  sure.ngram_buckets = doubting.ngram_buckets = 512;
+  const std::uint32_t doubtful = ByHand(doubting).ids("n")[0];
+  doubting.doubtful.resize((doubting.vocabulary_size + 7) / 8);
+  doubting.doubtful[doubtful / 8] = static_cast<std::uint8_t>(1u << doubtful % 8);
+  const auto said = logits_of(sure, "a b n");
+  CHECK(logits_of(doubting, "a b n") == said);
+  doubting.half_in_doubt = true;
+  CHECK(logits_of(doubting, "a b m") == logits_of(sure, "a b m"));
+  const auto doubted = logits_of(doubting, "a b n");
+  REQUIRE(said.size() == 3);
+  CHECK(doubted[0] == said[0]);
+  for (std::size_t exit = 1; exit < said.size(); ++exit) {
+    for (std::size_t c = 0; c < said[0].size(); ++c) {
+      CHECK(doubted[exit][c] == Approx(said[exit][c] - said[0][c] / 2).margin(1e-5));
+    }
+    CHECK(doubted[exit] != said[exit]);
+  }
+}
+
 TEST_CASE("classifier: long texts are read in overlapping windows and pooled") {
   PackOptions options;  // 12 tokens, so windows of 10 that start 8 apart
   options.ngram_buckets = GENERATE(0u, 512u);  // with them, those of the whole text
