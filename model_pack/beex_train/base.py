@@ -71,6 +71,19 @@ class Base:
         state = self.state | {"embeddings.token": self.state["embeddings.token"][rows]}
         return replace(self, config=replace(self.config, vocabulary_size=len(rows)), vocabulary=list(vocabulary), state=state)
 
+    def with_more_pieces(self, other: "Base") -> "Base":
+        """The same base with the vocabulary of `other`, of which its own is a part, in as many bits. Added rows are made as long as its own are beside the other's.
+        Raises DataError when they do not fit together."""
+        place = {token: i for i, token in enumerate(other.vocabulary)}
+        if other.config.hidden_size != self.config.hidden_size or not place.keys() >= set(self.vocabulary):
+            raise DataError("more pieces: the other base must have the same hidden size and, among others, all word pieces of this one")
+        own, rows = self.state["embeddings.token"], other.state["embeddings.token"].clone()
+        both = torch.tensor([place[token] for token in self.vocabulary])
+        rows *= (own.norm(dim=1) / rows[both].norm(dim=1).clamp_min(1e-6)).median()
+        rows[both] = own
+        config = replace(self.config, vocabulary_size=len(rows), embedding_bits=max(self.config.embedding_bits, other.config.embedding_bits))
+        return replace(self, config=config, vocabulary=other.vocabulary, state=self.state | {"embeddings.token": rows})
+
     def with_positions(self, tokens: int) -> "Base":
         """The same base for windows of at most so many tokens."""
         state = self.state | {"embeddings.position": self.state["embeddings.position"][:tokens]}

@@ -56,6 +56,7 @@ class Settings:
     limits: list[str] = field(default_factory=list)  # what people should know before they use the pack
     base: str = "auto"  # a base encoder's file or a pack, "none", or "auto": the one that comes with the trainer, if it knows the texts' words and keep_case is not set
     base_pieces: int = 0  # word pieces of the base to keep, those that the texts use most; 0: all
+    more_pieces: str = ""  # another base's file, or "auto": word pieces that a base for one task, or a pack, did without are added from it, in as many bits
     blocks: int = 0
     drop_blocks: bool = True  # leave out last blocks that do not help on held-out rows
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
@@ -102,12 +103,12 @@ class Settings:
     teacher_embeddings: str = ""  # package or folder whose word vectors start the embeddings
 
     def load_base(self) -> Base | None:
-        """The base encoder to start from, if any."""
+        """The base encoder to start from, if any. Raises DataError for one that cannot be read, and PackError for such a pack."""
         if self.base == "none" or (self.base == "auto" and (self.keep_case or not DEFAULT_BASE.exists())):
             return None
-        if self.base.endswith(".beex"):
-            return base_of_pack(PackFile.open(self.base))
-        return Base.load(DEFAULT_BASE if self.base == "auto" else Path(self.base))
+        named = lambda path: Base.load(DEFAULT_BASE if path == "auto" else Path(path))
+        base = base_of_pack(PackFile.open(self.base)) if self.base.endswith(".beex") else named(self.base)
+        return base.with_more_pieces(named(self.more_pieces)) if self.more_pieces else base
 
     def model(self, base: Base | None, **data: Any) -> ModelConfig:
         """The network that these settings describe, for the `data`'s classes, task, inputs and vocabulary."""

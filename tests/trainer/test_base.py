@@ -157,6 +157,25 @@ def test_fit_makes_a_smaller_pack_of_a_pack(base_file, train_file, dev_file, tmp
     assert not PackFile.open(bare).config["features"] & TEXT_NGRAMS, "a pack without n-grams has none of whole texts"
 
 
+def test_a_pack_gets_word_pieces_back_that_it_did_without(base_file, train_file, dev_file, tmp_path):
+    base, small, large = Base.load(base_file), tmp_path / "small.beex", tmp_path / "large.beex"
+    command = ["fit", str(train_file), "--dev", str(dev_file), "--learning-rate", "0.002", "--rounds", "3"]
+    assert main([*command, "--base", str(base_file), "--base-pieces", "120", "--out", str(small)]) == 0
+    part = base_of_pack(PackFile.open(small))
+    more = part.with_more_pieces(base)
+    assert more.vocabulary == base.vocabulary and more.config.embedding_bits == base.config.embedding_bits
+    own, rows = part.state["embeddings.token"], more.state["embeddings.token"]
+    place = [base.vocabulary.index(token) for token in part.vocabulary]
+    added = sorted(set(range(len(rows))) - set(place))
+    assert torch.equal(rows[place], own)
+    assert torch.nn.functional.cosine_similarity(rows[added], base.state["embeddings.token"][added]).min() > 0.999
+    assert 0.5 < float(rows[added].norm(dim=1).median() / own.norm(dim=1).median()) < 2
+    assert main([*command, "--base", str(small), "--more-pieces", str(base_file), "--out", str(large)]) == 0
+    assert PackFile.open(large).config["vocabulary_size"] == len(base.vocabulary) > PackFile.open(small).config["vocabulary_size"]
+    with pytest.raises(DataError, match="all word pieces of this one"):
+        base.with_more_pieces(part)
+
+
 @pytest.mark.parametrize(("options", "says"), [
     (["--base-pieces", "20"], "20 word pieces are too few"),
     (["--max-tokens", "2"], "windows of 2 tokens are too short"),
