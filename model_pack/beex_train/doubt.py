@@ -15,6 +15,7 @@ from scipy.sparse import csr_matrix
 
 from .exits import entropy, probabilities
 from .inputs import Inputs
+from .model import Classifier
 
 SURE = 0.5  # share of the answers, those of least entropy, that exit 0 might give
 MOST_WORDS = 32
@@ -55,6 +56,6 @@ def doubtful_words(inputs: Inputs, targets: np.ndarray, said: np.ndarray, specia
     return found
 
 
-def halved(logits: np.ndarray, doubtful: np.ndarray) -> np.ndarray:
-    """Logits (exits, inputs, classes) with half of exit 0's taken from the later exits of `doubtful` inputs, boolean (inputs,)."""
-    return np.concatenate([logits[:1], logits[1:] - np.where(doubtful[:, None], 0.5, 0.0).astype(logits.dtype) * logits[0]])
+def shares(model: Classifier, inputs: Inputs) -> np.ndarray:
+    """How much of exit 0's logits later exits of each input add, (inputs,): all, or half where the pack is to doubt it."""
+    return np.where(inputs.having(model.doubtful) & model.half_in_doubt, 0.5, 1.0).astype(np.float32)

@@ -19,7 +19,7 @@ from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import DataError, Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
-from .doubt import doubtful_words, halved
+from .doubt import doubtful_words, shares
 from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, linear_logits
@@ -245,6 +245,7 @@ def build(prepared: Prepared) -> Classifier:
     settings = prepared.settings
     torch.manual_seed(settings.seed)
     model = Classifier(prepared.config)
+    model.doubtful, model.half_in_doubt = [prepared.encoder.vocabulary.index(word) for word in settings.doubtful], settings.half_in_doubt
     if prepared.base is not None:
         prepared.base.start(model)
     elif settings.teacher_embeddings:
@@ -327,14 +328,9 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
     calibration = Calibration(np.ones(len(model.exits)), [0.5] * len(names) if multi else None, ExitRule())
     if len(held.targets):
         weights = weigh_heads(model, held)
-        logits, costs = run(model, held.inputs)
         if settings.drop_blocks:
-            blocks = useful_blocks(held.inputs.merge(logits), held.targets, multi, settings.drop_within)
-            if blocks < len(model.blocks):
-                model.keep_blocks(blocks)
-                logits, costs = run(model, held.inputs)
-        calibration = calibrate(logits, costs, held, multi, settings.most_work)
-        calibration = doubt(prepared, model, logits, costs, calibration)
+            model.keep_blocks(useful_blocks(all_logits(model, held.inputs), held.targets, multi, settings.drop_within))
+        calibration = calibrate_in_doubt(prepared, model)
     curve = speed.curve(model, held.inputs, held.targets, calibration.temperatures, calibration.thresholds)
     out: dict[str, Any] = {
         "rows": len(prepared.table), "held_out_rows": len(held.targets), "notes": prepared.notes, "plan": asdict(plan_of(prepared)), "blocks": model.config.blocks,
@@ -373,10 +369,12 @@ def weigh_heads(model: Classifier, held: Rows) -> list[float]:
     for the logarithm that pulls few rows to 1. Heads are multiplied by it, in place: the network learnt beside another linear model (linear.py)."""
     if model.ngrams is None:
         return [1.0] * len(model.exits)
-    multi = model.config.task == "multi"
-    said = held.inputs.merge(linear_logits(model, held.inputs).numpy()) + model.exits[0].bias.detach().cpu().numpy()
-    first, *later = all_logits(model, held.inputs)
-    own = [first - said, *(logits - first for logits in later)]
+    multi, merge = model.config.task == "multi", held.inputs.merge
+    said = linear_logits(model, held.inputs).numpy() + model.exits[0].bias.detach().cpu().numpy()
+    share = shares(model, held.inputs)[:, None]
+    first, *later = run(model, held.inputs)[0]
+    own = [merge(first - said), *(merge(logits - share * first) for logits in later)]
+    believed, own_believed, said = merge(share * said), merge(share * (first - said)), merge(said)
 
     def losses(z: np.ndarray, head: np.ndarray, weights: Sequence[float]) -> np.ndarray:
         of_rows = exits.calibrated_losses(np.stack([z + weight * head for weight in weights]), held.targets, multi)
@@ -385,7 +383,7 @@ def weigh_heads(model: Classifier, held: Rows) -> list[float]:
     best: list[float] = []
     least = math.inf
     for weight, lost in zip(WEIGHTS, losses(said, own[0], WEIGHTS)):
-        beside = [losses(said + weight * own[0], head, WEIGHTS) for head in own[1:]]
+        beside = [losses(believed + weight * own_believed, head, WEIGHTS) for head in own[1:]]
         total = lost + sum(each.min() for each in beside)
         if total < least:
             least, best = total, [weight, *(WEIGHTS[int(each.argmin())] for each in beside)]
@@ -416,36 +414,34 @@ def calibrate(logits: np.ndarray, costs: exits.Costs, held: Rows, multi: bool, m
     return Calibration(temperatures, thresholds, rule)
 
 
-def doubt(prepared: Prepared, model: Classifier, logits: np.ndarray, costs: exits.Costs, without: Calibration) -> Calibration:
-    """Give the network the words with which exit 0 does not answer alone (doubt.py): those of the settings, and those that are found, unless answers on held-out rows,
-    where they may be rare, become worse by more than chance, or no rule is cheap enough any more. Gives the calibration beside them, from the one `without`.
+def calibrate_in_doubt(prepared: Prepared, model: Classifier) -> Calibration:
+    """Calibrate, and give the network the words with which exit 0 does not answer alone (doubt.py): those of the settings, which it has already, and those that are
+    found, unless answers on held-out rows, where they may be rare, become worse by more than chance, or no rule is cheap enough any more.
 
     They are looked for where rows have one label and there is a linear model, and in the table's own rows: other texts, with soft labels, may be harder as a whole,
-    and whatever marks them would be found. `logits` and `costs` are those of the held-out rows.
+    and whatever marks them would be found.
     """
     held, encoder, settings, multi = prepared.held_out, prepared.encoder, prepared.settings, prepared.multi
 
-    def beside(words: list[int]) -> tuple[Calibration, np.ndarray]:
+    def beside(words: Sequence[int]) -> tuple[Calibration, np.ndarray]:
         """The calibration, and how bad the answers on held-out rows are."""
-        doubting = replace(costs, doubtful=held.inputs.having(words))
-        said = halved(logits, doubting.doubtful) if model.half_in_doubt else logits
-        calibration = calibrate(said, doubting, held, multi, settings.most_work) if words else without
-        ready = exits.Exits(said, calibration.temperatures, held.targets, calibration.thresholds, held.inputs, doubting)
+        model.doubtful = words
+        logits, costs = run(model, held.inputs)
+        calibration = calibrate(logits, costs, held, multi, settings.most_work)
+        ready = exits.Exits(logits, calibration.temperatures, held.targets, calibration.thresholds, held.inputs, costs)
         return calibration, ready.losses(ready.route(calibration.rule).answers)
 
-    model.half_in_doubt = settings.half_in_doubt
-    model.doubtful = [encoder.vocabulary.index(word) for word in settings.doubtful]
-    calibration, losses = beside(model.doubtful)
+    named = model.doubtful
+    calibration, losses = beside(named)
     if not settings.doubt or prepared.linear is None or multi:
         return calibration
     own = np.array(prepared.rows.inputs.row) < len(prepared.table)
     found = doubtful_words(prepared.rows.inputs.take(np.flatnonzero(own)), prepared.rows.targets, prepared.linear.out_of_fold[own], (encoder.cls_id, encoder.sep_id))
-    words = sorted({*model.doubtful, *found})
-    other, other_losses = beside(words)
+    other, other_losses = beside(sorted({*named, *found}))
     difference = other_losses - losses
     if other.rule.kind != calibration.rule.kind or difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
+        model.doubtful = named
         return calibration
-    model.doubtful = words
     return other
 
 

@@ -342,14 +342,18 @@ class Classifier(nn.Module):
         """Logits (exits, batch, classes). `linear` (batch, classes) is what the linear model inside says (see linear.py)."""
         return self.read_exits(self.states(ids, mask, segments, kept), mask, segments, linear)
 
-    def read_exits(self, states: Sequence[Tensor], mask: Tensor, segments: Tensor | None, linear: Tensor | None) -> Tensor:
-        """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes)."""
+    def read_exits(
+        self, states: Sequence[Tensor], mask: Tensor, segments: Tensor | None, linear: Tensor | None, share: Tensor | None = None
+    ) -> Tensor:
+        """Logits (exits, batch, classes) from the states, and from what the linear model says (batch, classes). Later exits add a `share` (batch,) of exit 0's
+        logits (doubt.py); all of them by default."""
         first, *others = [
             F.linear(self.pool(h, mask, segments), few_bit_rows(head.weight, self.config.exit_bits), head.bias) for head, h in zip(self.exits, states)
         ]
         if linear is not None:
             first = first + linear
-        return torch.stack([first, *(other + first for other in others)])
+        prior = first if share is None else share[:, None] * first
+        return torch.stack([first, *(other + prior for other in others)])
 
     @torch.no_grad()
     def initialise(self, ids: Tensor, mask: Tensor, segments: Tensor | None = None) -> None:

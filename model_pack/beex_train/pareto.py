@@ -43,7 +43,7 @@ PUBLISHED = (
 def picture(folder: Path) -> str:
     """The picture as SVG, from what `folder` (model_pack) holds."""
     results = load(folder)
-    result, small = results.get("sentiment"), results.get("sentiment_small")
+    result = results.get("sentiment")
     drawn = [_axes()]
     if result and (floor := result.baseline("linear").get("accuracy")):
         y = _y(100 * floor)
@@ -55,9 +55,11 @@ def picture(folder: Path) -> str:
     drawn += [_published(each) for each in PUBLISHED]
     if result and result.pack and (accuracies := dev(result.own).get("accuracy_by_exit")):
         drawn.append(_depths(result.size["by_depth"], [100 * a for a in accuracies]))
-    if small and small.pack and (share := accuracy(small.own)):
-        size = small.size["bytes"]
-        drawn += [_dot(size, 100 * share, "beex"), _text(_x(size) + 12, _y(100 * share) + 4, f"small: {percent(share, 1)}", "beex strong", "start")]
+    for size in ("small", "large"):
+        other = results.get(f"sentiment_{size}")
+        if other and other.pack and (share := accuracy(other.own)):
+            x, y = _x(other.size["bytes"]), _y(100 * share)
+            drawn += [_dot(other.size["bytes"], 100 * share, "beex"), _text(x + 12, y + 4, f"{size}: {percent(share, 1)}", "beex strong", "start")]
     return _document("\n".join(drawn))
 
 

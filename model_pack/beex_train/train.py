@@ -15,6 +15,7 @@ import torch
 from .data import DataError
 from .contrast import Contrast, exit_contrast
 from .devices import add_up_gradients, matrix_precision, rank_and_world
+from .doubt import shares
 from .elimination import measure_profile, token_counts
 from .exits import calibrated_losses
 from .inputs import Inputs
@@ -116,6 +117,7 @@ def train(
     rank, world = rank_and_world()
     inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
     linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
+    share = torch.from_numpy(shares(model, inputs)).to(device)
     kept = torch.tensor(special_ids, device=device)
     if plan.contrast:
         model.contrast = Contrast(model.config.hidden_size).to(device)
@@ -197,7 +199,7 @@ def train(
             with matrix_precision(device):
                 states, gates = walk(ids, mask, segments, fewer, skip)
             mean = torch.from_numpy(inputs.window_mean(part).toarray()).to(device, torch.float32)
-            logits = mean @ model.read_exits(states, mask, segments, prior)
+            logits = mean @ model.read_exits(states, mask, segments, prior, share[part])
             loss = soft_routing_loss(logits, targets[list(rows_of_part)], weights, multi)
             if gates:
                 tightened = min(1.0, (step / total - GATES_FROM) / (HARD_FROM - GATES_FROM))
@@ -246,6 +248,7 @@ def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:
     paired, device, multi = model.config.inputs == 2, model.embeddings.token.device, model.config.task == "multi"
     inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
     linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
+    share = torch.from_numpy(shares(model, inputs)).to(device)
     optimizer = torch.optim.AdamW(model.exits.parameters(), lr=plan.learning_rate, weight_decay=0.0)
     groups = [group for k in range(math.ceil(plan.head_rounds)) for group in inputs.batches(plan.batch_tokens, plan.seed + 7919 + k)]
     groups = groups[: max(1, round(len(groups) * plan.head_rounds / math.ceil(plan.head_rounds)))]
@@ -258,7 +261,7 @@ def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:
             ran = torch.ones(len(model.exits), len(group), device=device)
             if gates:
                 ran[1:] = 1 - torch.stack(gates)
-        logits = model.read_exits(states, mask, segments, None if linear is None else linear[group])
+        logits = model.read_exits(states, mask, segments, None if linear is None else linear[group], share[group])
         loss = soft_routing_loss(logits, targets[[inputs.row[i] for i in group]], ran, multi)
         if plan.contrast:
             loss = (1 - plan.contrast) * loss + plan.contrast * exit_contrast(logits)
