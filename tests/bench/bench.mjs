@@ -52,17 +52,19 @@ const measure = {
 
   // The sentiment pack on sentences, beside the floor below it and the encoders above.
   async sentences(browser) {
-    const { times, ...rest } = await browser.sentences({ pack, small: './packs/sentiment_small.beex', texts, shapes: ['tiny', 'mini'], rounds: quick ? 9 : 31, chunk: quick ? 10 : 28 });
+    const sizes = { small: './packs/sentiment_small.beex', large: './packs/sentiment_large.beex' };
+    const { times, ...rest } = await browser.sentences({ pack, ...sizes, texts, shapes: ['tiny', 'mini'], rounds: quick ? 9 : 31, chunk: quick ? 10 : 28 });
     const { accuracy } = rest;
     // The peer of the same worth: the most accurate shape that is published as no better.
     const peerOf = (name) => Object.entries(PUBLISHED).filter(([, published]) => published <= accuracy[name]).sort(([, a], [, b]) => b - a)[0]?.[0];
-    const peer = peerOf('beex_exits'), fastPeer = peerOf('beex_fast'), smallPeer = peerOf('beex_small');
+    const peer = peerOf('beex_exits'), fastPeer = peerOf('beex_fast'), smallPeer = peerOf('beex_small'), largePeer = peerOf('beex_large');
     const against = (name) => ratio(times[name], times.beex_exits);
     const vs = Object.fromEntries(Object.keys(times).filter((name) => name !== 'beex_exits').map((name) => [name, against(name)]));
     return {
       sentiment_vs_ort_int8: vs[peer]?.median, sentiment_peer: peer,
       sentiment_fast_vs_ort_int8: fastPeer && ratio(times[fastPeer], times.beex_fast), sentiment_fast_peer: fastPeer,
       sentiment_small_vs_ort_int8: smallPeer && ratio(times[smallPeer], times.beex_small), sentiment_small_peer: smallPeer,
+      sentiment_large_fast_vs_ort_int8: largePeer && ratio(times[largePeer], times.beex_large), sentiment_large_fast_peer: largePeer,
       sst2_exits_vs_bert_tiny_int8: vs.bert_tiny_int8.median, sst2_exits_vs_bert_mini_int8: vs.bert_mini_int8.median,
       sst2_exits_us: 1000 * mean(times.beex_exits),
       sentences: { source, count: texts.length, ...rest, us: Object.fromEntries(Object.entries(times).map(([name, ms]) => [name, spread(ms.map((each) => 1000 * each))])), times_exits: vs },

