@@ -69,7 +69,7 @@ def _depths(sizes: list[int], accuracies: list[float]) -> str:
     out = [f'<polyline class="beex line" points="{points}"/>']
     out += [_dot(size, accuracy, "beex", filled=size == sizes[-1]) for size, accuracy in zip(sizes, accuracies)]
     # Above them all: the deepest exit need not be the best.
-    out.append(_text(_x(sizes[-1]), _y(max(accuracies)) - 14, f"beex sentiment: {accuracies[-1]:.1f}", "beex strong", "middle"))
+    out.append(_text(_x(sizes[-1]) + 4, _y(max(accuracies)) - 14, f"sentiment: {accuracies[-1]:.1f}", "beex strong", "end"))
     return "\n".join(out)
 
 
@@ -97,7 +97,7 @@ def _axes() -> str:
         out.append(_text(_x(size), HEIGHT - BOTTOM + 18, name, "axis", "middle"))
     out.append(_text(LEFT, 24, "Accuracy on SST-2 dev in percent, over the bytes of the model file", "title", "start"))
     captions = (
-        ("beex", "the pack; hollow: cut to 0, 1, … blocks"),
+        ("beex", "beex's packs; hollow: cut to 0, 1, … blocks"),
         ("measured", "measured on the same rows"),
         ("published", "published (BERT: of the test set); hollow: 8-bit file"),
     )
