@@ -105,6 +105,8 @@ class Settings:
     def load_base(self) -> Base | None:
         """The base encoder to start from, if any. Raises DataError for one that cannot be read, and PackError for such a pack."""
         if self.base == "none" or (self.base == "auto" and (self.keep_case or not DEFAULT_BASE.exists())):
+            if self.more_pieces:
+                raise DataError("more pieces are added to those of a base or a pack: name one with --base, or leave --more-pieces out")
             return None
         named = lambda path: Base.load(DEFAULT_BASE if path == "auto" else Path(path))
         base = base_of_pack(PackFile.open(self.base)) if self.base.endswith(".beex") else named(self.base)

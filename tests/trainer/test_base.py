@@ -180,6 +180,7 @@ def test_a_pack_gets_word_pieces_back_that_it_did_without(base_file, train_file,
     (["--base-pieces", "20"], "20 word pieces are too few"),
     (["--max-tokens", "2"], "windows of 2 tokens are too short"),
     (["--soft-labels", "missing.tsv"], "missing.tsv"),
+    (["--base", "none", "--more-pieces", "auto"], "name one with --base"),
 ])  # fmt: skip
 def test_settings_that_nothing_can_be_made_of_are_named(base_file, train_file, tmp_path, capsys, options, says):
     assert main(["fit", str(train_file), "--base", str(base_file), "--out", str(tmp_path / "x.beex"), *options]) == 1

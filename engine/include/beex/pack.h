@@ -55,8 +55,8 @@ struct Config {
   std::uint32_t skip_width = 0;  // of the skip gates' hidden layer, 0 without gates
   bool elimination = false;      // the pack has a profile
   bool temperature_by_class = false;
-  bool text_ngrams = false;  // n-grams are those of the whole text, each bucket once; or else of a window, every run
-  bool doubt = false;        // the pack has words with which exit 0 does not answer alone
+  bool text_ngrams = false;    // n-grams are those of the whole text, each bucket once; or else of a window, every run
+  bool doubt = false;          // the pack has words with which exit 0 does not answer alone
   bool half_in_doubt = false;  // where there is such a word, later exits add half of exit 0's logits
 
   std::uint32_t head_size() const { return hidden_size / heads; }
