@@ -24,7 +24,8 @@ constexpr char kNoClasses[] = "this pack has no classes: it turns texts into vec
 constexpr std::size_t kSingleSpecials = 2;
 constexpr std::size_t kPairSpecials = 4;
 
-// Of a time budget, as there is work before and after a run; and of predicted times, as none is exact: at 1.1 an AMD EPYC kept 97 % of the budgets, at 1.4 it keeps 99.
+// Of a time budget, as there is work before and after a run; and of predicted times, as none is exact: at 1.1 an AMD EPYC kept 97 % of
+// the budgets of `scripts/bench --adaptive budgets`, at 1.4 it keeps 99.
 constexpr double kUsable = 0.95, kCaution = 1.4;
 
 // sum += values, or sum = values for the first window of a text.

@@ -56,6 +56,7 @@ def doubtful_words(inputs: Inputs, targets: np.ndarray, said: np.ndarray, specia
     return found
 
 
-def shares(model: Classifier, inputs: Inputs) -> np.ndarray:
-    """How much of exit 0's logits later exits of each input add, (inputs,): all, or half where the pack is to doubt it."""
-    return np.where(inputs.having(model.doubtful) & model.half_in_doubt, 0.5, 1.0).astype(np.float32)
+def exit0_shares(model: Classifier, doubtful: np.ndarray) -> np.ndarray:
+    """How much of exit 0's logits later exits add (FORMAT.md, "Doubt"), float32 (inputs,) from which inputs have such a word, boolean (inputs,): all, or half of those
+    where the network halves them."""
+    return np.where(doubtful & model.half_in_doubt, 0.5, 1.0).astype(np.float32)

@@ -19,7 +19,7 @@ from .base import DEFAULT as DEFAULT_BASE
 from .base import Base
 from .data import DataError, Table, class_names, class_targets, clean, held_out_count, hold_out, is_multi_label, overlap
 from .devices import rank_and_world
-from .doubt import doubtful_words, shares
+from .doubt import doubtful_words, exit0_shares
 from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, linear_logits
@@ -373,8 +373,8 @@ def weigh_heads(model: Classifier, held: Rows) -> list[float]:
         return [1.0] * len(model.exits)
     multi, merge = model.config.task == "multi", held.inputs.merge
     said = linear_logits(model, held.inputs).numpy() + model.exits[0].bias.detach().cpu().numpy()
-    share = shares(model, held.inputs)[:, None]
-    first, *later = run(model, held.inputs)[0]
+    (first, *later), costs = run(model, held.inputs)
+    share = exit0_shares(model, costs.doubtful)[:, None]
     own = [merge(first - said), *(merge(logits - share * first) for logits in later)]
     believed, own_believed, said = merge(share * said), merge(share * (first - said)), merge(said)
 
@@ -439,7 +439,10 @@ def calibrate_in_doubt(prepared: Prepared, model: Classifier) -> Calibration:
         return calibration
     own = np.array(prepared.rows.inputs.row) < len(prepared.table)
     found = doubtful_words(prepared.rows.inputs.take(np.flatnonzero(own)), prepared.rows.targets, prepared.linear.out_of_fold[own], (encoder.cls_id, encoder.sep_id))
-    other, other_losses = beside(sorted({*named, *found}))
+    words = sorted({*named, *found})
+    if len(words) == len(named):
+        return calibration
+    other, other_losses = beside(words)
     difference = other_losses - losses
     if other.rule.kind != calibration.rule.kind or difference.mean() > settings.drop_within * difference.std() / len(difference) ** 0.5:
         model.doubtful = named

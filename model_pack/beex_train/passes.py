@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from .cost import Cost
-from .doubt import shares
+from .doubt import exit0_shares
 from .elimination import token_counts
 from .exits import Costs
 from .inputs import Inputs
@@ -26,7 +26,8 @@ def run(model: Classifier, inputs: Inputs, gamma: float = 0.0, skip: float = 1.0
     tokens = inputs.lengths
     kept = token_counts(model.profile, gamma, tokens) if gamma > 0 and model.profile is not None else None
     gated = skip < 1 and len(model.gates) > 0
-    linear, share = linear_logits(model, inputs), torch.from_numpy(shares(model, inputs))
+    linear, doubtful = linear_logits(model, inputs), inputs.having(model.doubtful)
+    share = torch.from_numpy(exit0_shares(model, doubtful))
     # Small batches stay in a CPU's caches: 1,024 tokens take a quarter of the time that 16,384 take.
     for group in inputs.batches(1024 if device.type == "cpu" else 16_384, None):
         ids, mask, segments = inputs.tensors(group, paired, device)
@@ -36,7 +37,7 @@ def run(model: Classifier, inputs: Inputs, gamma: float = 0.0, skip: float = 1.0
         logits[:, group] = model.read_exits(states, mask, segments, prior, share[group].to(device)).float().cpu().numpy()
         if gated:
             read[1:, group] = (torch.stack(gates) == 0).cpu().numpy()
-    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated), inputs.having(model.doubtful))
+    return logits, Costs(read, *_work(Cost.of_model(model.config), tokens, kept, read, gated), doubtful)
 
 
 def _work(cost: Cost, tokens: np.ndarray, kept: np.ndarray | None, read: np.ndarray, gated: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

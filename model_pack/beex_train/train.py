@@ -15,7 +15,7 @@ import torch
 from .data import DataError
 from .contrast import Contrast, exit_contrast
 from .devices import add_up_gradients, matrix_precision, rank_and_world
-from .doubt import shares
+from .doubt import exit0_shares
 from .elimination import measure_profile, token_counts
 from .exits import calibrated_losses
 from .inputs import Inputs
@@ -117,7 +117,7 @@ def train(
     rank, world = rank_and_world()
     inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
     linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
-    share = torch.from_numpy(shares(model, inputs)).to(device)
+    share = torch.from_numpy(exit0_shares(model, inputs.having(model.doubtful))).to(device)
     kept = torch.tensor(special_ids, device=device)
     if plan.contrast:
         model.contrast = Contrast(model.config.hidden_size).to(device)
@@ -248,7 +248,7 @@ def train_heads(model: Classifier, plan: Plan, rows: Rows) -> None:
     paired, device, multi = model.config.inputs == 2, model.embeddings.token.device, model.config.task == "multi"
     inputs, targets = rows.inputs, torch.from_numpy(rows.targets).to(device)
     linear = None if rows.linear is None else torch.from_numpy(rows.linear).to(device)
-    share = torch.from_numpy(shares(model, inputs)).to(device)
+    share = torch.from_numpy(exit0_shares(model, inputs.having(model.doubtful))).to(device)
     optimizer = torch.optim.AdamW(model.exits.parameters(), lr=plan.learning_rate, weight_decay=0.0)
     groups = [group for k in range(math.ceil(plan.head_rounds)) for group in inputs.batches(plan.batch_tokens, plan.seed + 7919 + k)]
     groups = groups[: max(1, round(len(groups) * plan.head_rounds / math.ceil(plan.head_rounds)))]

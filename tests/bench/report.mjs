@@ -128,7 +128,7 @@ const STARTED = { empty: 'a page with an empty script', beex: 'beex, sentiment',
 const startCell = ({ empty, beex, beex_small: small, ort }) => `${seconds(beex.cold.median)}${empty ? ` (a page with an empty script: ${seconds(empty.cold.median)})` : ''}${beex.least ? ` (${seconds(beex.least)} of it the line: two round trips and ${kB(beex.bytes)})` : ''}, cached ${seconds(beex.warm.median)}; with \`sentiment_small\` ${seconds(small.cold.median)}; onnxruntime-web with BERT-tiny int8, no tokenizer: ${seconds(ort.cold.median)}, cached ${seconds(ort.warm.median)}`;
 
 // The picture: columns of ratios by tokens for every shape, and below them the time for a sentence on a scale of powers of ten.
-const WIDTH = 760, HEIGHT = 634, LEFT = 48, TOP = 84, PLOT = 200;
+const WIDTH = 760, LEFT = 48, TOP = 84, PLOT = 200;
 const COLOURS = { int8: ['#0b6bcb', '#5aa9f5'], fp32: ['#7fb3e6', '#2f5f8f'], peer: ['#b3541e', '#f0975c'], floor: ['#5c6470', '#a3adba'] }; // on light, on dark
 
 /** The picture as SVG. */
@@ -180,7 +180,8 @@ export function picture({ encoders, sentences, machine }) {
       `<line class="${kind} stem" x1="${labels}" x2="${x(median).toFixed(1)}" y1="${middle}" y2="${middle}"/>`, `<circle class="${kind}" cx="${x(median).toFixed(1)}" cy="${middle}" r="5"/>`,
       text(x(median) + 10, middle + 4, median < 999.5 ? `${digits(median)} µs` : `${digits(median / 1000)} ms`, { kind: 'small' }));
   });
-  out.push(text(LEFT - 32, HEIGHT - 14, `${machine.cpu}, Chromium ${machine.chromium.split('.')[0]}, onnxruntime-web ${machine.onnxruntime_web}, ${machine.date}: ${machine.command}`, { kind: 'small' }));
+  const height = bottom + row * names.length + 56; // the axis, and a line that says where this was measured
+  out.push(text(LEFT - 32, height - 14, `${machine.cpu}, Chromium ${machine.chromium.split('.')[0]}, onnxruntime-web ${machine.onnxruntime_web}, ${machine.date}: ${machine.command}`, { kind: 'small' }));
 
   const theme = (which) => {
     const [ground, ink, grid] = [['#ffffff', '#24292f', '#e4e7eb'], ['#161b22', '#e6edf3', '#30363d']][which];
@@ -188,6 +189,6 @@ export function picture({ encoders, sentences, machine }) {
   };
   const style = `${theme(0)}@media(prefers-color-scheme:dark){${theme(1)}}text{font:12px system-ui,sans-serif;fill:var(--ink)}.title{font-size:15px;font-weight:600}.strong{font-weight:700}` +
     '.small{font-size:11px}.grid{stroke:var(--grid)}.one{stroke:var(--ink);stroke-dasharray:5 4;opacity:.6}.whisker{stroke:var(--ink)}rect,circle{fill:var(--c)}.stem{stroke:var(--c);stroke-width:2;opacity:.5}';
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" width="${WIDTH}" height="${HEIGHT}" role="img" aria-label="Speed of beex against onnxruntime-web">\n` +
-    `<style>${style}</style>\n<rect width="${WIDTH}" height="${HEIGHT}" rx="8" style="fill:var(--ground)"/>\n${out.join('\n')}\n</svg>\n`;
+  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${height}" width="${WIDTH}" height="${height}" role="img" aria-label="Speed of beex against onnxruntime-web">\n` +
+    `<style>${style}</style>\n<rect width="${WIDTH}" height="${height}" rx="8" style="fill:var(--ground)"/>\n${out.join('\n')}\n</svg>\n`;
 }
