@@ -93,7 +93,7 @@ def pack_table(folder: Path) -> str:
             *(percent(result.baseline(kind).get("accuracy"), 1) for kind in ("majority", "linear", "fasttext")),
             over_seeds(accuracy(report) for report in result.seeds("twin")),
             f"**{percent(accuracy(result.own), 1)}**{_interval(own)}",
-            over_seeds(map(accuracy, result.seeds())) if len(result.seeds()) > 1 else DASH,
+            over_seeds(map(accuracy, seeds)) if len(seeds := result.seeds(result.own_variant)) > 1 else DASH,
             percent(own.get("accuracy_with_exits"), 1),
             _share(own.get("mean_depth")),
             _against_linear(own),
@@ -198,7 +198,7 @@ def _measures(result: Result) -> str:
     for seed, report in sorted(result.runs.get("", {}).items()):
         if dev(report) != dev(result.own):
             rows.append(line(f"the recipe with seed {seed}", dev(report)))
-    if len(seeds := result.seeds()) > 1:
+    if len(seeds := result.seeds(result.own_variant)) > 1:
         spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
         rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])
     for variant in dict.fromkeys([*VARIANTS, *result.runs]):

@@ -59,6 +59,15 @@ class Result:
         """The report of the run that made the pack."""
         return self.pack.metadata.get("metrics") if self.pack else None
 
+    @property
+    def own_variant(self) -> str:
+        """The variant that the pack is a run of; "", the recipe's own, when none fits or there is no pack."""
+        if self.own:
+            for variant, reports in self.runs.items():
+                if any(dev(report) == dev(self.own) for report in reports.values()):
+                    return variant
+        return ""
+
     def seeds(self, variant: str = "") -> list[Report]:
         """The reports of a variant in the order of their seeds."""
         return [report for _, report in sorted(self.runs.get(variant, {}).items())]

@@ -102,6 +102,18 @@ def test_card_of_a_pack(folder):
     assert "Bias probe" not in card
 
 
+def test_seeds_are_those_of_the_runs_that_the_pack_is_one_of(folder):
+    reports = folder / "reports"
+    (reports / "sentiment.seed1.json").rename(reports / "sentiment.teacher.json")
+    (reports / "sentiment.teacher.seed2.json").write_text(json.dumps(made_report([80, 84, 88])))
+    assert load(folder)["sentiment"].own_variant == "teacher"
+    assert cells(pack_table(folder), "[`sentiment`]")[8] == "87.0 ± 1.4"
+    write_cards(folder)
+    card = (folder / "cards" / "sentiment.md").read_text()
+    assert cells(card, "mean of 2 seeds")[1] == "87.00 ± 1.41"
+    assert cells(card, "the recipe with seed 2")[1].startswith("84.00") and cells(card, "with a teacher's soft labels, seed 2")[1].startswith("88.00")
+
+
 def test_card_without_a_pack_claims_nothing(folder):
     write_cards(folder)
     card = (folder / "cards" / "topic.md").read_text()

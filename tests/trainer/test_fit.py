@@ -14,12 +14,18 @@ from beex_train import train as train_module
 from beex_train.base import DEFAULT
 from beex_train.cli import main
 from beex_train.data import Table
-from beex_train.fit import Settings, prepare, step_for
+from beex_train.fit import Settings, pack_differs, prepare, step_for
 from beex_train.pack import PackFile
 from conftest import ROOT
 
 SMALL = ["--base", "none", "--hidden-size", "64", "--blocks", "2", "--heads", "2", "--slfn-size", "128", "--vocabulary-size", "300", "--rounds", "12",
          "--batch-tokens", "512", "--hold-out", "40", "--learning-rate", "0.003", "--threads", "1"]  # fmt: skip
+
+
+def test_a_pack_that_differs_from_its_network_is_told_of():
+    found = {"rows": 64, "largest_logit_difference": 0.0712, "rows_within_0.001": 63, "rows_with_the_same_exit": 64}
+    assert pack_differs(found) == ""
+    assert "in 60 of 64 dev rows, by up to 0.071" in pack_differs(found | {"rows_within_0.001": 4})
 
 
 def test_fit_learns_and_exports(train_file, dev_file, tmp_path, capsys):
