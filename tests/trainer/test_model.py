@@ -9,7 +9,7 @@ from beex_train.export import export
 from beex_train.inputs import Inputs
 from beex_train.linear import linear_logits
 from beex_train.golden import TEXTS, tiny_pack, write_golden
-from beex_train.model import SLFN, Classifier, ModelConfig, soft_routing_loss
+from beex_train.model import SLFN, Classifier, Dropout, ModelConfig, soft_routing_loss
 from beex_train.pack import ExitRule, PackError, PackFile
 from beex_train.simulate import Simulator
 from beex_train.tokenizer import Encoder, train_vocabulary
@@ -130,3 +130,14 @@ def test_reader_refuses_damaged_packs():
         PackFile(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(PackError, match="not a .beex pack"):
         PackFile(b"<!doctype html>")
+
+
+def test_dropout_drops_a_share_and_keeps_the_mean():
+    torch.manual_seed(1)
+    dropout, x = Dropout(0.1), torch.ones(500, 40, 64, requires_grad=True)
+    y = dropout(x)
+    y.sum().backward()
+    assert (y == 0).float().mean().item() == pytest.approx(26 / 256, abs=1e-3) and y.mean().item() == pytest.approx(1.0, abs=1e-3)
+    assert y.unique().tolist() == pytest.approx([0, 256 / 230]) and torch.equal(x.grad, y)
+    assert abs(np.corrcoef(y[:, 0, 0].detach(), y[:, 0, 1].detach())[0, 1]) < 0.15  # bytes of one number are independent
+    assert torch.equal(dropout.eval()(x), x) and torch.equal(Dropout(0.0)(x), x)
