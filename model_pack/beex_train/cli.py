@@ -371,7 +371,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--seeds", type=int, default=3)
     command.set_defaults(run=_ablate)
 
-    command = commands.add_parser("cards", parents=[common], help="write model cards and the picture; print the tables of packs and of the papers' data sets")
+    command = commands.add_parser("cards", parents=[common], help="write model cards, the papers' table and the picture; print the table of packs")
     command.add_argument("folder", nargs="?", default="model_pack")
     command.set_defaults(run=_cards)
 

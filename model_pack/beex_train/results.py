@@ -32,6 +32,8 @@ VARIANTS = {
     "w1a1": "1-bit activations",
     "noexit0": "without the linear model inside",
     "teacher": "with a teacher's soft labels",
+    "twin-teacher": "float twin, with a teacher's soft labels",
+    "w1a1-teacher": "1-bit activations, with a teacher's soft labels",
 }
 REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|(?:bias|negation)\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
 OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
@@ -67,6 +69,11 @@ class Result:
                 if any(dev(report) == dev(self.own) for report in reports.values()):
                     return variant
         return ""
+
+    @property
+    def twin(self) -> str:
+        """The variant that is the pack's float twin: trained on what the pack was."""
+        return "twin-teacher" if self.own_variant == "teacher" else "twin"
 
     def seeds(self, variant: str = "") -> list[Report]:
         """The reports of a variant in the order of their seeds."""
