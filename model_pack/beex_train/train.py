@@ -207,7 +207,10 @@ def train(
             if plan.contrast:
                 loss = (1 - plan.contrast) * loss + plan.contrast * model.contrast(states, mask)
             (loss * (len(rows_of_part) / len(rows_of_group))).backward()
-            running = loss.item() if running == 0 else 0.99 * running + 0.01 * loss.item()
+            lost = loss.item()
+            if not math.isfinite(lost):
+                raise DataError(f"step {step + 1}: the loss is {lost}, and nothing can be learnt from here; try a lower --learning-rate{', or without --compile' * compile}")
+            running = lost if running == 0 else 0.99 * running + 0.01 * lost
         add_up_gradients(model)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -95,6 +95,13 @@ def test_killed_run_resumes_to_the_same_pack(train_file, dev_file, tmp_path, mon
     assert broken.read_bytes() == straight.read_bytes()
 
 
+def test_a_loss_that_is_no_number_stops_the_run(train_file, tmp_path, capsys, monkeypatch):
+    original = train_module.soft_routing_loss
+    monkeypatch.setattr(train_module, "soft_routing_loss", lambda *arguments, **named: original(*arguments, **named) * float("nan"))
+    assert main(["fit", str(train_file), "--out", str(tmp_path / "out.beex"), *SMALL]) == 1
+    assert "step 1: the loss is nan, and nothing can be learnt from here; try a lower --learning-rate\n" in capsys.readouterr().err
+
+
 def test_other_settings_do_not_resume(train_file, tmp_path, capsys):
     out = tmp_path / "x.beex"
     assert main(["fit", str(train_file), "--out", str(out), *SMALL, "--rounds", "1", "--keep-checkpoint"]) == 0
