@@ -343,7 +343,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=int, default=0, help="of fine-tuning the teacher (default: 2 to 10, by the number of rows)")
     command.add_argument("--learning-rate", type=float, default=1e-4)
     command.add_argument("--batch", type=int, default=32, help="rows in a step of fine-tuning")
-    command.add_argument("--seed", type=int, default=1)
+    command.add_argument("--seed", type=int, default=1, help="of fine-tuning, and of the rows that are held out: give the one that `fit` will have")
     command.add_argument("--out", required=True)
     command.set_defaults(run=_teach)
 
