@@ -57,7 +57,7 @@ def papers_page(folder: Path) -> str:
     """The papers' table with how its runs were made and how to read it."""
     return (
         f"{HEAD}\n\n# The papers' data sets\n\n"
-        "Every cell is one run of `scripts/make-pack NAME FOLDER`, with `--float-twin` or `--activation-bits 1` for the columns of those names, on all training rows of the\n"
+        "Cells are runs of `scripts/make-pack NAME FOLDER`, with `--float-twin` or `--activation-bits 1` for the columns of those names, on all training rows of the\n"
         "set (of QQP and AG News there is a part). A set with a pack is trained by its recipe, another one by the defaults; for SST-2 without a teacher the doubtful words that\n"
         "the recipe's 4,608 word pieces lack were left out. On CoLA the majority answer is what to expect at this size, with float weights too; RTE has 277 dev rows.\n\n"
         f"{paper_table(folder)}\n"
@@ -210,16 +210,20 @@ def _measures(result: Result) -> str:
         line("fastText", result.baseline("fasttext")),
         line("this pack", dev(result.own), bold=True),
     ]
+    taught = result.own_variant == "teacher"
+    untaught = lambda variant: ", without a teacher" if taught and "teacher" not in variant else ""
     for seed, report in sorted(result.runs.get("", {}).items()):
         if dev(report) != dev(result.own):
-            rows.append(line(f"the recipe with seed {seed}", dev(report)))
+            rows.append(line(f"the recipe with seed {seed}{untaught('')}", dev(report)))
     if len(seeds := result.seeds(result.own_variant)) > 1:
         spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
         rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])
+    wanted = {result.twin, "w1a1-teacher" if taught else "w1a1", "noexit0"}  # a dash where there is none
     for variant in dict.fromkeys([*VARIANTS, *result.runs]):
-        for seed, report in sorted(result.runs.get(variant, {1: None}).items()):
+        for seed, report in sorted(result.runs.get(variant, {1: None} if variant in wanted else {}).items()):
             if variant and (report is None or dev(report) != dev(result.own)):
-                rows.append(line(VARIANTS.get(variant, variant) + (f", seed {seed}" if seed > 1 else ""), dev(report)))
+                title = VARIANTS.get(variant, variant) + (untaught(variant) if report else "")
+                rows.append(line(title + (f", seed {seed}" if seed > 1 else ""), dev(report)))
     return table(header, rows)
 
 

@@ -95,7 +95,7 @@ def test_card_of_a_pack(folder):
     assert cells(card, "mean of 2 seeds")[1:3] == ["85.00 ± 1.41", "84.00 ± 1.41"]
     assert cells(card, "float twin")[1].startswith("87.00") and cells(card, "float twin, seed 2")[1].startswith("89.00")
     assert cells(card, "TF-IDF + logistic regression")[1:] == ["81.00", "–", "–", "80.00", "0.620", "–"]
-    assert cells(card, "1-bit activations")[1:] == ["–"] * 6
+    assert cells(card, "1-bit activations")[1:] == ["–"] * 6 and "teacher" not in card
     assert "Accuracy at exit 0, 1, …: 80.00, 84.00, 86.00 %" in card
     assert "- rows left out: 3" in card and "- It knows nothing." in card
     assert "```sh\nscripts/make-pack sentiment FOLDER\n```" in card
@@ -112,7 +112,8 @@ def test_seeds_are_those_of_the_runs_that_the_pack_is_one_of(folder):
     write_cards(folder)
     card = (folder / "cards" / "sentiment.md").read_text()
     assert cells(card, "mean of 2 seeds")[1] == "87.00 ± 1.41"
-    assert cells(card, "the recipe with seed 2")[1].startswith("84.00") and cells(card, "with a teacher's soft labels, seed 2")[1].startswith("88.00")
+    assert cells(card, "the recipe with seed 2, without a teacher")[1].startswith("84.00") and cells(card, "with a teacher's soft labels, seed 2")[1].startswith("88.00")
+    assert cells(card, "float twin, without a teacher")[1].startswith("87.00") and cells(card, "float twin, with a teacher's")[1] == "–"
 
 
 def test_card_without_a_pack_claims_nothing(folder):
