@@ -14,7 +14,7 @@ from . import ablations, compare
 from .bias import table as bias_table
 from .negation import summary as negation_summary
 from .pareto import picture
-from .results import DASH, VARIANTS, Report, Result, accuracy, dev, load, over_seeds, percent, table
+from .results import DASH, TAUGHT, VARIANTS, Report, Result, accuracy, dev, load, over_seeds, percent, table
 from .sizes import ratios
 
 HEAD = "<!-- Written by `scripts/beex-train cards` from the recipe, the pack and the reports; change those. -->"
@@ -124,12 +124,13 @@ def paper_table(folder: Path) -> str:
         result = results.get(name, Result(name))
         ratio = ratios(result.size) if result.size else {}
         times = lambda key: f"{ratio[key]:.1f}×" if ratio.get(key) else DASH
-        for taught, (twin, one_bit, few_bit) in {"": ("twin", "w1a1", ""), ", soft labels": ("twin-teacher", "w1a1-teacher", "teacher")}.items():
+        for suffix, variants in {"": TAUGHT.keys(), ", soft labels": TAUGHT.values()}.items():
+            few_bit, twin, one_bit = variants
             seeds = result.seeds(few_bit)
-            if taught and not seeds:
+            if suffix and not seeds:
                 continue
             rows.append([
-                title + taught,
+                title + suffix,
                 *(percent(result.baseline(kind).get("accuracy"), 1) for kind in ("majority", "linear")),
                 *(_both(result.seeds(variant)) for variant in (twin, one_bit, few_bit)),
                 str(len(seeds) or DASH),
@@ -210,15 +211,14 @@ def _measures(result: Result) -> str:
         line("fastText", result.baseline("fasttext")),
         line("this pack", dev(result.own), bold=True),
     ]
-    taught = result.own_variant == "teacher"
-    untaught = lambda variant: ", without a teacher" if taught and "teacher" not in variant else ""
+    untaught = lambda variant: ", without a teacher" if result.taught and variant not in TAUGHT.values() else ""
     for seed, report in sorted(result.runs.get("", {}).items()):
         if dev(report) != dev(result.own):
             rows.append(line(f"the recipe with seed {seed}{untaught('')}", dev(report)))
     if len(seeds := result.seeds(result.own_variant)) > 1:
         spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
         rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])
-    wanted = {result.twin, "w1a1-teacher" if taught else "w1a1", "noexit0"}  # a dash where there is none
+    wanted = {result.twin, TAUGHT["w1a1"] if result.taught else "w1a1", "noexit0"}  # a dash where there is none
     for variant in dict.fromkeys([*VARIANTS, *result.runs]):
         for seed, report in sorted(result.runs.get(variant, {1: None} if variant in wanted else {}).items()):
             if variant and (report is None or dev(report) != dev(result.own)):

@@ -105,8 +105,8 @@ def positions_of(segments: Tensor) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """Dropout of a share `p`, rounded to 1/256: one random byte decides about a value, where torch draws a whole number for each. In a compiled network on a CPU
-    that took a third of a step. Channels, the last dimension, come in multiples of eight."""
+    """Dropout of a share `p`, rounded to 1/256, of (…, channels), whose channels come in multiples of eight: one random byte decides about a value. torch draws a whole
+    number for each, which is much of a compiled network's step on a CPU."""
 
     def __init__(self, p: float):
         super().__init__()

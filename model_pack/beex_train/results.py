@@ -35,6 +35,7 @@ VARIANTS = {
     "twin-teacher": "float twin, with a teacher's soft labels",
     "w1a1-teacher": "1-bit activations, with a teacher's soft labels",
 }
+TAUGHT = {"": "teacher", "twin": "twin-teacher", "w1a1": "w1a1-teacher"}  # the same runs with a teacher's soft labels
 REPORT = re.compile(r"(?P<name>\w+)\.(?:(?P<variant>(?!seed|(?:bias|negation)\.)[\w-]+)\.)?(?:seed(?P<seed>\d+)\.)?json")
 OTHERS = {"baselines.json", "ablations.json", "compare.json", "compare50.json"}  # in `reports`, of no single pack
 DASH = "–"
@@ -71,9 +72,14 @@ class Result:
         return ""
 
     @property
+    def taught(self) -> bool:
+        """Whether the pack had a teacher."""
+        return self.own_variant == TAUGHT[""]
+
+    @property
     def twin(self) -> str:
         """The variant that is the pack's float twin: trained on what the pack was."""
-        return "twin-teacher" if self.own_variant == "teacher" else "twin"
+        return TAUGHT["twin"] if self.taught else "twin"
 
     def seeds(self, variant: str = "") -> list[Report]:
         """The reports of a variant in the order of their seeds."""
