@@ -88,7 +88,7 @@ def _choose(
     train: Table, names: list[str], multi_label: bool,
 ) -> float:  # fmt: skip
     """The setting that does best on held-out training rows; `usual` when there are too few to tell."""
-    kept, held = hold_out(train, max(500, len(train) // 10), seed=1)
+    kept, held = hold_out(train, max(500, len(train) // 10))
     if len(held) < FEWEST_TO_CHOOSE:
         return usual
     rows, others = train.rows(kept), train.rows(held)

@@ -209,7 +209,7 @@ def _teach(arguments: argparse.Namespace) -> None:
     teach(
         read_table(arguments.train), read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
         arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
-        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end,
+        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end, most_rows=arguments.most_rows,
     )  # fmt: skip
 
 
@@ -343,7 +343,8 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--epochs", type=int, default=0, help="of fine-tuning the teacher (default: 2 to 10, by the number of rows)")
     command.add_argument("--learning-rate", type=float, default=1e-4)
     command.add_argument("--batch", type=int, default=32, help="rows in a step of fine-tuning")
-    command.add_argument("--seed", type=int, default=1, help="of fine-tuning, and of the rows that are held out: give the one that `fit` will have")
+    command.add_argument("--most-rows", type=int, default=0, help="of the training rows to fine-tune on (default: all); a large teacher reads long texts slowly")
+    command.add_argument("--seed", type=int, default=1, help="of fine-tuning, and of what is drawn")
     command.add_argument("--out", required=True)
     command.set_defaults(run=_teach)
 

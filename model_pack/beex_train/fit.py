@@ -176,7 +176,7 @@ def prepare(
         if shared := overlap(table, dev):
             notes.append(f"{shared:,} dev rows also occur in the training rows: the report flatters")
     settings = replace(settings, hold_out=held_out_count(table, settings.hold_out))
-    kept, held = hold_out(table, settings.hold_out, settings.seed)
+    kept, held = hold_out(table, settings.hold_out)
     fitting, held_table = table.rows(kept), table.rows(held)
 
     hidden = set(held_table.texts) | (set(dev.texts) if dev is not None else set())
@@ -191,9 +191,8 @@ def prepare(
 
     base = settings.load_base()
     if settings.base.endswith(".beex"):
-        seed = base.about["seed"]
         notes.append(
-            f"training goes on from a pack: if it was trained on these rows, use its seed{'' if seed is None else f', {seed}'}, so that the same rows are held out; else "
+            "training goes on from a pack: if it was trained on rows of the same data, give the same file and --hold-out, so that the same rows are held out; else "
             "calibration and exit rule are chosen on rows that it knows"
         )
     if base is not None and settings.base == "auto" and (share := known_words(base, fitting.texts, settings.seed)) < LEAST_WHOLE_WORDS:

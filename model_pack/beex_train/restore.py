@@ -31,7 +31,7 @@ def base_of_pack(pack: PackFile) -> Base:
     state = {name: value for name, value in model.state_dict().items() if name.startswith(("embeddings.", "blocks."))}
     features = {"task": "features", "classes": 0, "ngram_buckets": 0, "text_ngrams": False, "skip_width": 0}
     shape = replace(model.config, embedding_bits=bits, position_bits=pack.config["position_bits"], **features)
-    about = {key: pack.metadata.get(key) for key in ("name", "data", "licence", "base")} | {"seed": pack.metadata.get("training", {}).get("seed")}
+    about = {key: pack.metadata.get(key) for key in ("name", "data", "licence", "base")}
     return Base(shape, pack.lines("vocabulary"), state, about)
 
 

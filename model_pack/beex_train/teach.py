@@ -305,18 +305,19 @@ def teach(
     whole: bool = False,
     max_tokens: int = MAX_TOKENS,
     keep_end: bool = False,
+    most_rows: int = 0,
 ) -> None:
-    """Fine-tune `teacher` on `train`, unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
+    """Fine-tune `teacher` on `train` (or `most_rows` of it, drawn with `seed`), unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
     `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
 
-    Neither a teacher that is fine-tuned here nor the variations see the rows that `fit` holds out with this seed (and setting, if it is not 0): pupils of theirs
-    would look far better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
+    Neither a teacher that is fine-tuned here nor the variations see the rows that `fit` holds out (with this setting, if it is not 0): pupils of theirs would look far
+    better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
     """
     if train.texts_b is not None or is_multi_label(train):
         raise DataError(f"{train.name}: a teacher can only be had for single texts with one label each")
     train, _ = clean(train)
     names = class_names(train)
-    kept, held = hold_out(train, held_out_count(train, held_out), seed)
+    kept, held = hold_out(train, held_out_count(train, held_out))
     hidden = set(train.rows(held).texts) | set(dev.texts if dev is not None else ())
     train = train.rows(kept)
     torch.manual_seed(seed)
@@ -328,6 +329,8 @@ def teach(
         texts.update(augment(train.texts, variations, *model.words(), seed))
     texts = (texts or set(train.texts)) - hidden
     if isinstance(model, Teacher):
+        if most_rows and most_rows < len(train):
+            train = train.rows(random.Random(seed).sample(range(len(train)), most_rows))
         fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
         for part in (model.encoder, model.tokenizer):
             part.save_pretrained(out.with_suffix(".teacher"))

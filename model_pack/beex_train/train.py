@@ -168,6 +168,8 @@ def train(
             yield from groups[step - epoch * len(first_round) :]
             epoch += 1
 
+    # With AVX-512, torch 2.15 compiles a float network to one whose first step gives NaN.
+    torch._inductor.config.cpp.simdlen = None if model.config.binary else 256
     # Not the exits: without them networks for other classes share what was compiled.
     walk = torch.compile(model.walk, dynamic=True) if compile else model.walk
     weights = torch.eye(len(model.exits), device=device)[-1] if plan.last_exit_only else None

@@ -20,7 +20,7 @@ def held_out_rows(pack: PackFile, table: Table) -> Table:
     if "hold_out" not in training:
         raise PackError("the pack does not say which rows were held out in training; give other rows, without --held-out")
     table, _ = clean(table)
-    _, held = hold_out(table, training["hold_out"], training["seed"])
+    _, held = hold_out(table, training["hold_out"])
     return table.rows(held)
 
 

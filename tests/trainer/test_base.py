@@ -150,7 +150,7 @@ def test_fit_makes_a_smaller_pack_of_a_pack(base_file, train_file, dev_file, tmp
     pack = PackFile.open(small)
     assert (pack.config["blocks"], pack.config["vocabulary_size"], pack.config["max_tokens"]) == (1, 120, 16)
     assert pack.metadata["metrics"]["dev"]["accuracy"] > 0.9
-    assert any("use its seed, 1" in note for note in pack.metadata["metrics"]["notes"])
+    assert any("give the same file and --hold-out" in note for note in pack.metadata["metrics"]["notes"])
     assert base_of_pack(pack).model().config.task == "features"
     bare = tmp_path / "bare.beex"
     assert main([*command, "--base", str(small), "--no-ngrams", "--rounds", "1", "--out", str(bare)]) == 0
