@@ -203,7 +203,7 @@ def prepare(
         base, settings = None, replace(settings, base="none", keep_case=True)
     if base is not None:
         if settings.base_pieces:
-            base = base.with_vocabulary(most_used(base.vocabulary, texts + (fitting.texts_b or []), settings.base_pieces))
+            base = base.with_vocabulary(most_used(base.vocabulary, texts + (fitting.texts_b or []), settings.base_pieces, settings.doubtful))
         base = base.with_positions(settings.max_tokens or base.config.max_tokens)
         encoder, most = Encoder(base.vocabulary), base.config.max_tokens
     else:

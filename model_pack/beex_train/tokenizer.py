@@ -46,16 +46,17 @@ def train_vocabulary(texts: Iterable[str], size: int, fold_case: bool = True) ->
     return sorted(pieces, key=str.encode)
 
 
-def most_used(vocabulary: Sequence[str], texts: Sequence[str], size: int) -> list[str]:
-    """The `size` tokens of a vocabulary that `texts` use most, in the same order. Special tokens and single characters stay, so that every
-    word can still be written; raises ValueError where they are more than `size` already."""
+def most_used(vocabulary: Sequence[str], texts: Sequence[str], size: int, needed: Sequence[str] = ()) -> list[str]:
+    """The `size` tokens of a vocabulary that `texts` use most, in the same order. Special tokens, single characters and what is `needed` stay, so that
+    every word can still be written; raises ValueError where they are more than `size` already."""
     encoder, used = Encoder(vocabulary), Counter()
     for start in range(0, len(texts), 4096):
         for encoding in encoder.encodings(texts[start : start + 4096]):
             used.update(encoding.tokens)
-    stays = lambda token: token in (CLS, SEP, UNK) or len(token.removeprefix("##")) == 1
+    always = {CLS, SEP, UNK, *needed}
+    stays = lambda token: token in always or len(token.removeprefix("##")) == 1
     if (fewest := sum(map(stays, vocabulary))) > size:
-        raise ValueError(f"{size} word pieces are too few: special tokens and single characters are {fewest} already")
+        raise ValueError(f"{size} word pieces are too few: special tokens, single characters and doubtful words are {fewest} already")
     chosen = set(sorted(vocabulary, key=lambda token: (not stays(token), -used[token], token))[:size])
     return [token for token in vocabulary if token in chosen]
 

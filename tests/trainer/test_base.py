@@ -76,6 +76,8 @@ def test_goes_on_with_the_word_pieces_that_the_texts_use_most(teacher_folder, ba
     kept = most_used(base.vocabulary, ["the film is charming"] * 3 + ["dull"], 100)
     assert len(kept) == 100 and kept == [token for token in base.vocabulary if token in set(kept)]
     assert {"[CLS]", "[SEP]", "[UNK]", "film", "charming", "a", "##a"} <= set(kept) < set(base.vocabulary)
+    unused = next(token for token in base.vocabulary if token not in kept)
+    assert unused in most_used(base.vocabulary, ["the film is charming"] * 3 + ["dull"], 100, [unused])
     smaller = base.with_vocabulary(kept)
     assert torch.equal(smaller.state["embeddings.token"][kept.index("film")], base.state["embeddings.token"][base.vocabulary.index("film")])
     options = Pretraining(teacher=str(teacher_folder), base=str(base_file), layers=(0, 1), embedding_bits=4, max_tokens=32, tokens=1)
