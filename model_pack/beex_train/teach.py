@@ -178,10 +178,9 @@ def rows_hash(table: Table) -> str:
 
 
 def fine_tune(
-    teacher: Teacher, train: Table, dev: Table | None, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
+    teacher: Teacher, names: Sequence[str], train: Table, dev: Table | None, checkpoint: Path, epochs: int, learning_rate: float, batch: int, seed: int
 ) -> None:
-    """Fine-tune on `train`; saves to `checkpoint` every few minutes and resumes from it."""
-    names = class_names(train)
+    """Fine-tune on `train`, whose labels are among `names`; saves to `checkpoint` every few minutes and resumes from it."""
     target = torch.tensor(class_indices(train, names))
     batches = [b for epoch in range(epochs) for b in batches_by_length(train.texts, batch, seed + epoch)]
     # Word vectors stay as they are: they are a fifth of the optimizer's work and a small set moves few of them.
@@ -190,7 +189,7 @@ def fine_tune(
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01, fused=True)
     warm_up = max(1, len(batches) // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: min((step + 1) / warm_up, max(0.0, (len(batches) - step) / (len(batches) - warm_up)))
+        optimizer, lambda step: min((step + 1) / warm_up, max(0.0, (len(batches) - step) / max(1, len(batches) - warm_up)))
     )
     first = 0
     # What the result depends on; checkpoints of older versions lack it.
@@ -307,8 +306,9 @@ def teach(
     keep_end: bool = False,
     most_rows: int = 0,
 ) -> None:
-    """Fine-tune `teacher` on `train` (or `most_rows` of it, drawn with `seed`), unless it is a pack, and write soft labels for `count` sentences of `unlabelled` (`whole`: paragraphs), the texts of other
-    `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many as `epochs_for` says.
+    """Fine-tune `teacher` on `train` (or `most_rows` of it, drawn with `seed`), unless it is a pack, and write soft labels for `count` sentences of `unlabelled`
+    (`whole`: paragraphs), the texts of other `tables` and `variations` of train's own texts; without any of them for train's own texts. 0 `epochs` are as many
+    as `epochs_for` says.
 
     Neither a teacher that is fine-tuned here nor the variations see the rows that `fit` holds out (with this setting, if it is not 0): pupils of theirs would look far
     better on them than on new texts. On rows that it was trained on, a teacher says little more than their labels.
@@ -331,7 +331,7 @@ def teach(
     if isinstance(model, Teacher):
         if most_rows and most_rows < len(train):
             train = train.rows(random.Random(seed).sample(range(len(train)), most_rows))
-        fine_tune(model, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
+        fine_tune(model, names, train, dev, out.with_suffix(".teacher.pt"), epochs or epochs_for(len(train)), learning_rate, batch, seed)
         for part in (model.encoder, model.tokenizer):
             part.save_pretrained(out.with_suffix(".teacher"))
     write_soft_labels(model, names, sample(texts, len(texts), seed), out)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from beex_train.cli import main
-from beex_train.data import DataError
+from beex_train.data import DataError, clean, held_out_count, hold_out, read_table
 from beex_train.pack import ExitRule, PackFile
 from beex_train.simulate import Simulator
 from beex_train.teach import PackTeacher, Teacher, mean_soft_labels, paragraphs, read_soft_labels, sample, sentences
@@ -55,6 +55,19 @@ def test_a_teacher_labels_whole_paragraphs_and_goes_on_where_it_was(tmp_path, tr
 
     with pytest.raises(DataError, match="columns"):
         read_soft_labels(out, ["bad", "good", "neither"])
+
+
+def test_of_the_rows_held_out_by_fit_a_teacher_hears_nothing_whatever_the_seed(tmp_path, train_file, dev_file, teacher_folder):
+    train, _ = clean(read_table(train_file))
+    _, held = hold_out(train, held_out_count(train))
+    hidden = set(train.rows(held).texts)
+    for seed in ("1", "2"):
+        out = tmp_path / f"soft{seed}.tsv"
+        # A single row has one label; the teacher knows of both.
+        command = ["teach", str(train_file), "--dev", str(dev_file), "--most-rows", "1", "--epochs", "1", "--teacher", str(teacher_folder), "--seed", seed, "--out", str(out)]
+        assert main(command) == 0
+        texts, _ = read_soft_labels(out, ["bad", "good"])
+        assert hidden and set(texts) == set(train.texts) - hidden - set(read_table(dev_file).texts)
 
 
 def test_a_pack_teaches(tmp_path, train_file, dev_file):
