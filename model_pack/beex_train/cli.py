@@ -103,7 +103,7 @@ def print_curve(points: Sequence[dict[str, Any]]) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     join_processes(torch.device(arguments.device))
-    table = read_table(arguments.train, settings.most_rows, seed=settings.seed)
+    table = read_table(arguments.train, settings.most_rows)
     dev = read_table(arguments.dev, multi_label=is_multi_label(table)) if arguments.dev else None
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")
@@ -207,9 +207,9 @@ def _adaptive(arguments: argparse.Namespace) -> None:
 
 def _teach(arguments: argparse.Namespace) -> None:
     teach(
-        read_table(arguments.train), read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
-        arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
-        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end, most_rows=arguments.most_rows,
+        read_table(arguments.train, Settings.most_rows), read_table(arguments.dev), Path(arguments.out),
+        Path(arguments.unlabelled) if arguments.unlabelled else None, arguments.count, arguments.tables, arguments.augment, arguments.teacher,
+        arguments.epochs, arguments.learning_rate, arguments.batch, arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end, most_rows=arguments.most_rows,
     )  # fmt: skip
 
 
