@@ -206,10 +206,13 @@ def _adaptive(arguments: argparse.Namespace) -> None:
 
 
 def _teach(arguments: argparse.Namespace) -> None:
+    table = read_table(arguments.train, Settings.most_rows)
+    for note in table.notes:
+        print(f"note: {note}", file=sys.stderr)
     teach(
-        read_table(arguments.train, Settings.most_rows), read_table(arguments.dev), Path(arguments.out),
-        Path(arguments.unlabelled) if arguments.unlabelled else None, arguments.count, arguments.tables, arguments.augment, arguments.teacher,
-        arguments.epochs, arguments.learning_rate, arguments.batch, arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end, most_rows=arguments.most_rows,
+        table, read_table(arguments.dev), Path(arguments.out), Path(arguments.unlabelled) if arguments.unlabelled else None,
+        arguments.count, arguments.tables, arguments.augment, arguments.teacher, arguments.epochs, arguments.learning_rate, arguments.batch,
+        arguments.seed, whole=arguments.paragraphs, max_tokens=arguments.max_tokens, keep_end=arguments.keep_end, most_rows=arguments.most_rows,
     )  # fmt: skip
 
 
