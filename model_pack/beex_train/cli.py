@@ -103,7 +103,7 @@ def print_curve(points: Sequence[dict[str, Any]]) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     settings = _settings(arguments)
     join_processes(torch.device(arguments.device))
-    table = read_table(arguments.train, settings.most_rows)
+    table = read_table(arguments.train, settings.most_rows)  # the same sample for every seed: `teach` reads it too
     dev = read_table(arguments.dev, multi_label=is_multi_label(table)) if arguments.dev else None
     out = Path(arguments.out)
     checkpoint = out.with_suffix(".checkpoint")

@@ -57,11 +57,11 @@ def open_text(path: Path) -> IO[str]:
     return opener(path, "rt", encoding="utf-16" if wide else "utf-8-sig", newline="")
 
 
-def read_table(path: str | Path, most_rows: int | None = None, multi_label: bool | None = None) -> Table:
+def read_table(path: str | Path, most_rows: int | None = None, multi_label: bool | None = None, seed: int = 1) -> Table:
     """Read a labelled table.
 
-    Of a file with more than `most_rows` rows a random sample of that size is kept, the same in every run (`Table.notes` says so); memory is
-    needed for the sample only. `multi_label` says whether a label may be empty; None: if some row of this file has a `|` in its label.
+    Of a file with more than `most_rows` rows a random sample of that size is kept (`Table.notes` says so); memory is needed for the
+    sample only. `multi_label` says whether a label may be empty; None: if some row of this file has a `|` in its label.
     Raises DataError when the file is missing, is in another encoding, lacks a column, or holds a row that cannot be used.
     """
     path = Path(path)
@@ -70,7 +70,7 @@ def read_table(path: str | Path, most_rows: int | None = None, multi_label: bool
     kind = Path(path.stem).suffix if path.suffix in (".xz", ".gz") else path.suffix
     try:
         with open_text(path) as file:
-            return _parse(path.name, file, kind.lower() in (".tsv", ".tab"), most_rows, multi_label)
+            return _parse(path.name, file, kind.lower() in (".tsv", ".tab"), most_rows, multi_label, seed)
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name}: {_encoding_remedy(error)}") from error
     except (lzma.LZMAError, gzip.BadGzipFile, EOFError) as error:
@@ -107,14 +107,14 @@ def _dialect(name: str, first_line: str, tab_separated: bool) -> tuple[dict, lis
     )
 
 
-def _parse(name: str, file: IO[str], tab_separated: bool, most_rows: int | None, multi_label: bool | None) -> Table:
+def _parse(name: str, file: IO[str], tab_separated: bool, most_rows: int | None, multi_label: bool | None, seed: int) -> Table:
     csv.field_size_limit(1 << 30)
     options, header = _dialect(name, file.readline(), tab_separated)
     paired = "text" not in header
     label_at = header.index("label")
     text_at = [header.index(column) for column in (("text_a", "text_b") if paired else ("text",))]
 
-    generator = random.Random(1)
+    generator = random.Random(seed)
     kept: list[list[str]] = []  # label, text, and the second text of a pair
     labels: dict[str, str] = {}  # as written → as kept; one string per label, however many rows
     rows, unlabelled = 0, 0  # unlabelled: the first line without a label
