@@ -211,19 +211,16 @@ def _measures(result: Result) -> str:
         line("fastText", result.baseline("fasttext")),
         line("this pack", dev(result.own), bold=True),
     ]
-    untaught = lambda variant: ", without a teacher" if result.taught and variant not in TAUGHT.values() else ""
-    for seed, report in sorted(result.runs.get("", {}).items()):
-        if dev(report) != dev(result.own):
-            rows.append(line(f"the recipe with seed {seed}{untaught('')}", dev(report)))
-    if len(seeds := result.seeds(result.own_variant)) > 1:
-        spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
-        rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])
     wanted = {result.twin, TAUGHT["w1a1"] if result.taught else "w1a1", "noexit0"}  # a dash where there is none
-    for variant in dict.fromkeys([*VARIANTS, *result.runs]):
+    for variant in dict.fromkeys([result.own_variant, "", *VARIANTS, *result.runs]):
         for seed, report in sorted(result.runs.get(variant, {1: None} if variant in wanted else {}).items()):
-            if variant and (report is None or dev(report) != dev(result.own)):
-                title = VARIANTS.get(variant, variant) + (untaught(variant) if report else "")
-                rows.append(line(title + (f", seed {seed}" if seed > 1 else ""), dev(report)))
+            if report is None or dev(report) != dev(result.own):
+                title = VARIANTS.get(variant, variant) if variant else f"the recipe with seed {seed}"
+                untaught = ", without a teacher" if report and result.taught and variant not in TAUGHT.values() else ""
+                rows.append(line(title + untaught + (f", seed {seed}" if variant and seed > 1 else ""), dev(report)))
+        if variant == result.own_variant and len(seeds := result.seeds(variant)) > 1:
+            spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
+            rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])
     return table(header, rows)
 
 
