@@ -213,11 +213,12 @@ def _measures(result: Result) -> str:
     ]
     wanted = {result.twin, TAUGHT["w1a1"] if result.taught else "w1a1", "noexit0"}  # a dash where there is none
     for variant in dict.fromkeys([result.own_variant, "", *VARIANTS, *result.runs]):
-        for seed, report in sorted(result.runs.get(variant, {1: None} if variant in wanted else {}).items()):
+        runs = result.runs.get(variant, {1: None} if variant in wanted else {})
+        for seed, report in sorted(runs.items()):
             if report is None or dev(report) != dev(result.own):
                 title = VARIANTS.get(variant, variant) if variant else f"the recipe with seed {seed}"
                 untaught = ", without a teacher" if report and result.taught and variant not in TAUGHT.values() else ""
-                rows.append(line(title + untaught + (f", seed {seed}" if variant and seed > 1 else ""), dev(report)))
+                rows.append(line(title + untaught + (f", seed {seed}" if variant and len(runs) > 1 else ""), dev(report)))
         if variant == result.own_variant and len(seeds := result.seeds(variant)) > 1:
             spread = [over_seeds((accuracy(report, exits) for report in seeds), 2) for exits in (False, True)]
             rows.append([f"mean of {len(seeds)} seeds", *spread, *[""] * (len(header) - 3)])

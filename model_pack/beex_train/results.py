@@ -2,7 +2,7 @@
 
 Reports are files in `reports/`, written by scripts/make-pack:
 
-    NAME.seedK.json              a run of the recipe; seed 1 is the pack
+    NAME.seedK.json              a run of the recipe; seed 1 is the pack, or the seed that the recipe names
     NAME.VARIANT[.seedK].json    a run that differs from the recipe: see VARIANTS
     NAME.bias.json               the bias probe of the pack (bias.py)
     NAME.negation.json           its negation probe (negation.py)
