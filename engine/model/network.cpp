@@ -13,7 +13,6 @@ namespace beex {
 namespace {
 
 // Share of exit 0's logits that later exits add, in packs that ask for it, when the input has a doubtful word (FORMAT.md, "Doubt").
-constexpr float kShareInDoubt = 0.5f;
 
 // Hands out aligned pieces of a block of memory. Without memory it hands out nothing and only adds up.
 class Carver {
@@ -287,7 +286,7 @@ ExitAnswer Network::read_exit(std::uint32_t index) {
   if (index == 0) {
     if (ngrams_.buckets > 0) add_ngrams(logits);
     doubtful_ = has_doubtful_word();
-    const float share = doubtful_ && pack_->config.half_in_doubt ? kShareInDoubt : 1.0f;
+    const float share = doubtful_ ? pack_->config.share_in_doubt : 1.0f;
     for (std::size_t c = 0; c < logits.size(); ++c) use_.first_logits[c] = share * logits[c];
   }
   const float entropy =

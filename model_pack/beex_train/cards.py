@@ -239,12 +239,13 @@ def _rows_measured(own: dict[str, Any]) -> str:
 def _exits(own: Report) -> str:
     by_exit = ", ".join(percent(share) for share in own["dev"]["accuracy_by_exit"])
     rule, doubtful = own["exit_rule"], own.get("doubtful")
-    half = "; later exits add half of what it says of them" if own.get("half_in_doubt") else ""
+    share = own.get("share_in_doubt", 1.0)
+    less = f"; later exits add {percent(share, 0)} % of its logits there" if share < 1 else ""
     return (
         f"Accuracy at exit 0, 1, …: {by_exit} %. Rows that stop there: {', '.join(f'{n:,}' for n in own['dev']['rows_by_exit'])}.\n"
         f"Exit rule ([FORMAT.md](../FORMAT.md)): {rule['kind']}, threshold {rule['threshold']:g}, "
         f"certain {rule['certain']:g}, uncertain {rule['uncertain']:g}."
-        + (f"\nExit 0 does not answer texts with one of these: {', '.join(f'`{word}`' for word in doubtful)}{half}." if doubtful else "")
+        + (f"\nExit 0 does not answer texts with one of these: {', '.join(f'`{word}`' for word in doubtful)}{less}." if doubtful else "")
     )
 
 

@@ -1,7 +1,7 @@
 """Words with which exit 0 does not answer alone (FORMAT.md, "Doubt").
 
 Exit 0 is a bag of words: it cannot know what "not" does to "bad", and is as sure of "not bad" as of "bad". Texts with such a word go on to the first
-block, however sure exit 0 is. Which words these are is read off its own mistakes. Where they turn what others say, later exits may add half of exit 0's logits only:
+block, however sure exit 0 is. Which words these are is read off its own mistakes. Where they turn what others say, later exits may add a part of exit 0's logits only:
 that mends most misread negations of `sentiment`, while of words that are found, such as "and" in Emotion, it makes exits less well calibrated. No paper has
 this: it is beex's own, and the numbers below were chosen by the words that they find in SST-2, TREC-6, Emotion and Clickbait.
 """
@@ -57,6 +57,5 @@ def doubtful_words(inputs: Inputs, targets: np.ndarray, said: np.ndarray, specia
 
 
 def exit0_shares(model: Classifier, doubtful: np.ndarray) -> np.ndarray:
-    """How much of exit 0's logits later exits add (FORMAT.md, "Doubt"), float32 (inputs,) from which inputs have such a word, boolean (inputs,): all, or half of those
-    where the network halves them."""
-    return np.where(doubtful & model.half_in_doubt, 0.5, 1.0).astype(np.float32)
+    """How much of exit 0's logits later exits add (FORMAT.md, "Doubt"), float32 (inputs,) from which inputs have such a word, boolean (inputs,)."""
+    return np.where(doubtful, model.share_in_doubt, 1.0).astype(np.float32)

@@ -24,7 +24,7 @@ from .export import export
 from .inputs import Inputs
 from .linear import LinearModel, fit_linear, linear_logits
 from .model import Classifier, ModelConfig
-from .pack import SLFN_FORMS, CurvePoint, ExitRule, PackFile
+from .pack import SHARES_IN_DOUBT, SLFN_FORMS, CurvePoint, ExitRule, PackFile
 from .passes import all_logits, run
 from .restore import base_of_pack
 from .simulate import Simulator
@@ -62,7 +62,7 @@ class Settings:
     drop_within: float = 0.25  # standard errors of the loss there by which fewer blocks may be worse
     doubt: bool = True  # look for words with which exit 0 does not answer alone
     doubtful: list[str] = field(default_factory=list)  # word pieces that are such in any case
-    half_in_doubt: bool = False  # later exits add half of exit 0's logits where there is such a word: for words that turn what others say
+    share_in_doubt: float = 1.0  # of exit 0's logits, which later exits add where there is such a word; 0.5, 0.25 or 0.125 for words that turn what others say
     ngrams: bool = True  # the linear model inside
     ngram_longest: int = 2
     text_ngrams: bool = True  # its n-grams are those of the whole text, each bucket once; or else of a window, every run
@@ -165,6 +165,8 @@ def prepare(
     read = table.notes
     if settings.max_tokens and settings.max_tokens < LEAST_TOKENS:
         raise DataError(f"windows of {settings.max_tokens} tokens are too short for words; {LEAST_TOKENS} are the fewest")
+    if settings.share_in_doubt not in SHARES_IN_DOUBT:
+        raise DataError(f"--share-in-doubt is 1, 0.5, 0.25 or 0.125, not {settings.share_in_doubt:g}")
     table, notes = clean(table)
     notes = read + notes
     names, multi = class_names(table), is_multi_label(table)
@@ -246,7 +248,7 @@ def build(prepared: Prepared) -> Classifier:
     settings = prepared.settings
     torch.manual_seed(settings.seed)
     model = Classifier(prepared.config)
-    model.doubtful, model.half_in_doubt = [prepared.encoder.vocabulary.index(word) for word in settings.doubtful], settings.half_in_doubt
+    model.doubtful, model.share_in_doubt = [prepared.encoder.vocabulary.index(word) for word in settings.doubtful], settings.share_in_doubt
     if prepared.base is not None:
         prepared.base.start(model)
     elif settings.teacher_embeddings:
@@ -339,7 +341,7 @@ def finish(prepared: Prepared, model: Classifier) -> Fitted:
         "head_weights": weights,
         "temperatures": calibration.temperatures.round(4).tolist(), "thresholds": calibration.thresholds,
         "exit_rule": asdict(calibration.rule), "doubtful": [prepared.encoder.vocabulary[token] for token in model.doubtful],
-        "half_in_doubt": bool(model.doubtful) and model.half_in_doubt, "profile": model.profile,
+        "share_in_doubt": model.share_in_doubt, "profile": model.profile,
         "curve": [point.describe() for point in curve],
     }  # fmt: skip
     dev_logits = None

@@ -11,7 +11,7 @@ import torch
 from .export import export
 from .model import Classifier, ModelConfig
 from .pack import (
-    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, HALF_IN_DOUBT, RULE_KINDS, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, HALVINGS, RULE_KINDS, SHARES_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
     curve_section, doubtful_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
 from .simulate import EXIT_REASONS, Simulator, Tap
@@ -128,7 +128,7 @@ def tiny_pack(form: str, bits: int, pooling: str, inputs: int, seed: int) -> byt
 def random_pack(
     name: str, labels: Sequence[str], seed: int, *, task: str, slfn_form: str, pooling: int, bits: int, ngrams: tuple[int, int, int] = (0, 0, 0),
     exit_bits: int = 0, rule: ExitRule = ExitRule(), blocks: int = 2, profile: Sequence[float] = (), skip_width: int = 0,
-    class_temperatures: bool = False, text_ngrams: bool = False, doubtful: Sequence[str] = (), half_in_doubt: bool = False, curve: Sequence[CurvePoint] = (),
+    class_temperatures: bool = False, text_ngrams: bool = False, doubtful: Sequence[str] = (), share_in_doubt: float = 1.0, curve: Sequence[CurvePoint] = (),
     inputs: int = 1, hidden_size: int = 64, slfn_size: int = 128, heads: int = 4, tokens: int = 16, vocabulary: Sequence[str] | None = None,
 ) -> bytes:  # fmt: skip
     """A pack, tiny unless told otherwise, written section by section from random numbers. No network of the trainer is behind it.
@@ -164,7 +164,7 @@ def random_pack(
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
         skip_width=skip_width,
-        features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS + bool(doubtful) * DOUBT + half_in_doubt * HALF_IN_DOUBT,
+        features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS + bool(doubtful) * DOUBT + (SHARES_IN_DOUBT.index(share_in_doubt) << HALVINGS),
     )  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]
@@ -249,7 +249,7 @@ def _adaptive_pack(policies: Sequence[Policy]) -> bytes:
     return random_pack(
         "tiny adaptive", ["joy", "fear", "anger", "surprise", "other"], 7, task="single", slfn_form="rectified", pooling=0, bits=4,
         ngrams=(256, 2, 4), rule=ExitRule("fractional", 0.02, certain=0.05, uncertain=0.9), blocks=3, profile=(0.9, 0.6, 0.4), skip_width=7,
-        class_temperatures=True, doubtful=("and", "tw"), half_in_doubt=True, curve=curve,
+        class_temperatures=True, doubtful=("and", "tw"), share_in_doubt=0.5, curve=curve,
     )  # fmt: skip
 
 

@@ -311,7 +311,7 @@ class Classifier(nn.Module):
         self.contrast: nn.Module | None = None  # in training only; see contrast.py
         self.profile: Sequence[float] | None = None  # of elimination, one share a block; see elimination.py
         self.doubtful: Sequence[int] = ()  # tokens with which exit 0 does not answer alone; see doubt.py
-        self.half_in_doubt = False  # whether later exits add half of exit 0's logits where there is such a token
+        self.share_in_doubt = 1.0  # of exit 0's logits, which later exits add where there is such a token
 
     def pool(self, h: Tensor, mask: Tensor, segments: Tensor | None = None) -> Tensor:
         """(batch, tokens, d) -> (batch, d): mean of the real tokens, or [CLS]. Of pairs (batch, 2d): |u - v| and u * v, where u and v are

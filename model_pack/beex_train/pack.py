@@ -28,8 +28,9 @@ TASKS = ("single", "multi", "features")
 SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
-# Bits of the config's `features`.
-ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT, HALF_IN_DOUBT = 1, 2, 4, 8, 16
+# Bits of the config's `features`, and how far above them how often `share_in_doubt` is halved.
+ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT, HALVINGS = 1, 2, 4, 8, 4
+SHARES_IN_DOUBT = (1.0, 0.5, 0.25, 0.125)  # of exit 0's logits, that later exits add; by how often it is halved
 CURVE_HEAD, CURVE_NAME = struct.Struct("<4f"), struct.Struct("<II")
 CURVE_ROW = CURVE_HEAD.size + RULE.size + CURVE_NAME.size
 MOST_CURVE_ROWS = 64
@@ -224,6 +225,11 @@ class PackFile:
     def doubtful(self) -> list[int]:
         """Ids of the tokens with which exit 0 does not answer alone, rising."""
         return np.flatnonzero(np.unpackbits(self.raw("exit0.doubtful"), bitorder="little")).tolist() if "exit0.doubtful" in self.sections else []
+
+    @property
+    def share_in_doubt(self) -> float:
+        """How much of exit 0's logits later exits add where there is such a token."""
+        return SHARES_IN_DOUBT[self.config["features"] >> HALVINGS & 3]
 
     @property
     def ngram_places(self) -> np.ndarray:

@@ -11,7 +11,7 @@ from .base import Base
 from .binary import BinaryLinear, Quantizer, few_bit_rows, sign
 from .export import quantizers
 from .model import Classifier, ModelConfig
-from .pack import HALF_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, PackError, PackFile, unpack_bits, unpack_few_bits
+from .pack import SLFN_FORMS, TASKS, TEXT_NGRAMS, PackError, PackFile, unpack_bits, unpack_few_bits
 
 LATENT = 1 / 6  # size of the latent weights of a base that was a pack, which kept their signs only; half of what they have on average after training, so that they move
 
@@ -48,7 +48,7 @@ def restore(pack: PackFile) -> Classifier:
     )  # fmt: skip
     model = Classifier(config)
     model.profile = None if pack.profile is None else pack.profile.tolist()
-    model.doubtful, model.half_in_doubt = pack.doubtful, bool(c["features"] & HALF_IN_DOUBT)
+    model.doubtful, model.share_in_doubt = pack.doubtful, pack.share_in_doubt
     steps = 1 / pack.floats("activation.inverse_step", *bits.shape)
     with torch.no_grad():
         _put(model.embeddings.token, _rows(pack, "embedding", c["vocabulary_size"], c["embedding_bits"]))

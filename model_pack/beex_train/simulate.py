@@ -13,7 +13,7 @@ import numpy as np
 
 from . import ngrams
 from .cost import Cost
-from .pack import CLASS_TEMPERATURES, HALF_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, ExitRule, PackFile, Policy, unpack_bits, unpack_few_bits
+from .pack import CLASS_TEMPERATURES, SLFN_FORMS, TASKS, TEXT_NGRAMS, ExitRule, PackFile, Policy, unpack_bits, unpack_few_bits
 from .tokenizer import Encoder
 
 f32 = np.float32
@@ -266,7 +266,7 @@ class Simulator:
             for i in range(self.blocks)
         ]
         self.profile, self.cost = pack.profile, Cost.of_pack(c)
-        self.doubtful, self.half_in_doubt = set(pack.doubtful), bool(c["features"] & HALF_IN_DOUBT)
+        self.doubtful, self.share_in_doubt = set(pack.doubtful), f32(pack.share_in_doubt)
         self.gates = [self._gate(i, c["skip_width"]) for i in range(self.blocks if c["skip_width"] else 0)]
 
     def _gate(self, block: int, width: int) -> SkipGate:
@@ -423,7 +423,7 @@ class Simulator:
                     tap("ngrams", 0, said)
                     first = self.classes - len(said)
                     logits[first:] = logits[first:] + said
-                prior = f32(0.5) * logits if self.half_in_doubt and not self.doubtful.isdisjoint(ids) else logits
+                prior = logits if self.doubtful.isdisjoint(ids) else self.share_in_doubt * logits
             work += self.cost.exit
             probabilities, entropy = self._probabilities(self._calibrated(logits, exit))
             for name, value in (("logits", logits), ("probabilities", probabilities), ("entropy", np.array([entropy], f32))):

@@ -125,7 +125,7 @@ def test_card_without_a_pack_claims_nothing(folder):
 
 
 def test_card_names_weak_labels_groups_and_doubtful_words(folder):
-    own = made_report([60, 70, 75], classes=3, doubtful=["not", "t"], half_in_doubt=True)
+    own = made_report([60, 70, 75], classes=3, doubtful=["not", "t"], share_in_doubt=0.25)
     pack = folder / "packs" / "sentiment.beex"
     pack.write_bytes(with_sections(pack.read_bytes(), {"metadata": json_section({"metrics": own})}))
     probed = bias.probe(lambda text: 0.9 if "Muslim" in text else 0.1, "bad")
@@ -135,7 +135,7 @@ def test_card_names_weak_labels_groups_and_doubtful_words(folder):
     weakest = min(own["dev"]["by_label"], key=lambda label: label["f1"])
     assert card.index(f"| `{weakest['label']}` | {weakest['rows']}") > card.index("the weakest first")
     assert "Most often it takes `label" in card
-    assert "Exit 0 does not answer texts with one of these: `not`, `t`; later exits add half of what it says of them." in card
+    assert "Exit 0 does not answer texts with one of these: `not`, `t`; later exits add 25 % of its logits there." in card
     assert cells(card, "Muslim (religion)")[1:] == ["90.0", "+78.3", "100"]
     assert "times smaller than its float twin" not in card  # its parameters are not in the metadata
 

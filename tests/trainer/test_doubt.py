@@ -99,9 +99,11 @@ def test_fit_puts_them_into_the_pack(tmp_path):
     assert sorted(fitted.report["doubtful"]) == sorted(vocabulary[token] for token in PackFile(fitted.pack).doubtful)
     without = fit(replace(settings, doubt=False), table, None, (), tmp_path / "other")
     assert without.report["doubtful"] == [] and PackFile(without.pack).doubtful == []
-    named = fit(replace(settings, doubtful=["film", "a"], half_in_doubt=True), table, table, (), tmp_path / "third")
+    named = fit(replace(settings, doubtful=["film", "a"], share_in_doubt=0.25), table, table, (), tmp_path / "third")
     assert {"film", "a"} <= set(named.report["doubtful"])
-    assert [restore(PackFile(made.pack)).half_in_doubt for made in (fitted, named)] == [False, True]
+    assert [restore(PackFile(made.pack)).share_in_doubt for made in (fitted, named)] == [1.0, 0.25]
     assert named.report["export"]["rows_with_the_same_exit"] == named.report["export"]["rows"], "the network that was measured is the pack's"
+    with pytest.raises(DataError, match="1, 0.5, 0.25 or 0.125, not 0.3"):
+        fit(replace(settings, share_in_doubt=0.3), table, None, (), tmp_path / "fourth")
     with pytest.raises(DataError, match="'unheard' are not; leave them out"):
         fit(replace(settings, doubtful=["unheard", "a"]), table, None, (), tmp_path / "fourth")

@@ -545,7 +545,7 @@ TEST_CASE("classifier: with a doubtful word exit 0 does not answer, and the rule
   }
 }
 
-TEST_CASE("classifier: with a doubtful word later exits add all of exit 0's logits, or half of them") {
+TEST_CASE("classifier: with a doubtful word later exits add all of exit 0's logits, or a part of them") {
   const auto logits_of = [](const PackOptions& options, std::string_view text) {
     const auto classifier = load(options);
     std::vector<std::vector<float>> exits;
@@ -563,14 +563,15 @@ TEST_CASE("classifier: with a doubtful word later exits add all of exit 0's logi
   doubting.doubtful[doubtful / 8] = static_cast<std::uint8_t>(1u << doubtful % 8);
   const auto said = logits_of(sure, "a b n");
   CHECK(logits_of(doubting, "a b n") == said);
-  doubting.half_in_doubt = true;
+  const auto [halvings, share] = GENERATE(std::pair{1u, 0.5f}, std::pair{2u, 0.25f}, std::pair{3u, 0.125f});
+  doubting.halvings_in_doubt = halvings;
   CHECK(logits_of(doubting, "a b m") == logits_of(sure, "a b m"));
   const auto doubted = logits_of(doubting, "a b n");
   REQUIRE(said.size() == 3);
   CHECK(doubted[0] == said[0]);
   for (std::size_t exit = 1; exit < said.size(); ++exit) {
     for (std::size_t c = 0; c < said[0].size(); ++c) {
-      CHECK(doubted[exit][c] == Approx(said[exit][c] - said[0][c] / 2).margin(1e-5));
+      CHECK(doubted[exit][c] == Approx(said[exit][c] - (1 - share) * said[0][c]).margin(1e-5));
     }
     CHECK(doubted[exit] != said[exit]);
   }

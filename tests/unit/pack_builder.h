@@ -125,7 +125,7 @@ struct PackOptions {
   bool temperature_by_class = false;
   bool text_ngrams = false;
   std::vector<std::uint8_t> doubtful;  // a bit per token of the vocabulary; empty for no doubt
-  bool half_in_doubt = false;
+  std::uint32_t halvings_in_doubt = 0;
   std::vector<CurvePoint> curve;
   std::uint64_t seed = 1;
 };
@@ -149,7 +149,7 @@ class PackBuilder {
               o.max_tokens, o.embedding_bits, o.position_bits, static_cast<std::uint32_t>(o.slfn_form),
               static_cast<std::uint32_t>(o.pooling), 0, o.fold_case ? 1u : 0u, id("[CLS]"), id("[SEP]"), id("[UNK]"),
               o.ngram_buckets, ngrams ? o.ngram_longest : 0, ngrams ? o.ngram_bits : 0, o.exit_bits, o.skip_width,
-              (o.profile.empty() ? 0u : 1u) + (o.temperature_by_class ? 2u : 0u) + (o.text_ngrams ? 4u : 0u) + (o.doubtful.empty() ? 0u : 8u) + (o.half_in_doubt ? 16u : 0u)};
+              (o.profile.empty() ? 0u : 1u) + (o.temperature_by_class ? 2u : 0u) + (o.text_ngrams ? 4u : 0u) + (o.doubtful.empty() ? 0u : 8u) + (o.halvings_in_doubt << 4)};
     add("config", config);
     add_text("metadata", "{\"name\": \"made for a test\"}", 0);
     std::string labels;

@@ -350,7 +350,7 @@ TEST_CASE("pack: the words with which exit 0 does not answer alone") {
   const auto pack = std::make_unique<Pack>();
   REQUIRE(Pack::parse(file.view(), *pack).ok());
   CHECK(pack->config.doubt);
-  CHECK_FALSE(pack->config.half_in_doubt);
+  CHECK(pack->config.share_in_doubt == 1);
   CHECK(std::vector<std::uint8_t>(pack->doubtful.begin(), pack->doubtful.end()) == options.doubtful);
   for (const std::size_t size : {std::size_t{0}, std::size_t{7}, std::size_t{9}}) {
     PackBuilder builder(options);
@@ -618,7 +618,7 @@ TEST_CASE("pack: config values") {
     }
   }
   check_refused(with_config_word(13, 1), Status::kUnsupportedFeature, "does not know attention 1: update beex");
-  for (const std::uint32_t value : {32u, 33u, 1u << 31, large}) {
+  for (const std::uint32_t value : {64u, 65u, 1u << 31, large}) {
     check_refused(with_config_word(23, value), Status::kUnsupportedFeature, "config: this engine does not know features 0x");
   }
   check_refused(with_config_word(1, 3), Status::kUnsupportedFeature, "does not know task 3: update beex");

@@ -57,7 +57,7 @@ struct Config {
   bool temperature_by_class = false;
   bool text_ngrams = false;    // n-grams are those of the whole text, each bucket once; or else of a window, every run
   bool doubt = false;          // the pack has words with which exit 0 does not answer alone
-  bool half_in_doubt = false;  // where there is such a word, later exits add half of exit 0's logits
+  float share_in_doubt = 1;    // of exit 0's logits, which later exits add where there is such a word
 
   std::uint32_t head_size() const { return hidden_size / heads; }
   // Numbers that an exit or a gate reads: of a pair, how its two texts' vectors differ and agree.
