@@ -13,6 +13,7 @@ from typing import Any
 from . import ablations, compare
 from .bias import table as bias_table
 from .negation import summary as negation_summary
+from .pack import PackFile
 from .pareto import picture
 from .results import DASH, TAUGHT, VARIANTS, Report, Result, accuracy, dev, load, over_seeds, percent, table
 from .sizes import ratios
@@ -164,7 +165,7 @@ def card(result: Result) -> str:
     ]))  # fmt: skip
     parts.append(f"## Measured\n\n{_rows_measured(own)}\n\n{_measures(result)}")
     if own:
-        parts.append(_exits(result.own))
+        parts.append(_exits(result.own, result.pack))
         if curve := speed_table(result.own):
             parts.append(curve)
         if "verdict" in own:
@@ -236,11 +237,10 @@ def _rows_measured(own: dict[str, Any]) -> str:
     )
 
 
-def _exits(own: Report) -> str:
+def _exits(own: Report, pack: PackFile) -> str:
     by_exit = ", ".join(percent(share) for share in own["dev"]["accuracy_by_exit"])
     rule, doubtful = own["exit_rule"], own.get("doubtful")
-    share = own.get("share_in_doubt", 1.0)
-    less = f"; later exits add {percent(share, 0)} % of its logits there" if share < 1 else ""
+    less = f"; later exits add {100 * pack.share_in_doubt:g} % of its logits there" if pack.share_in_doubt < 1 else ""
     return (
         f"Accuracy at exit 0, 1, …: {by_exit} %. Rows that stop there: {', '.join(f'{n:,}' for n in own['dev']['rows_by_exit'])}.\n"
         f"Exit rule ([FORMAT.md](../FORMAT.md)): {rule['kind']}, threshold {rule['threshold']:g}, "
