@@ -22,7 +22,7 @@ constexpr std::size_t kRuleSize = 24;
 constexpr std::size_t kCurvePointSize = 48;
 constexpr std::uint32_t kMaxSkipWidth = 64;
 constexpr std::uint32_t kElimination = 1u << 0, kTemperatureByClass = 1u << 1, kTextNgrams = 1u << 2, kDoubt = 1u << 3;  // features, bits of a config word,
-constexpr std::uint32_t kHalvings = 4, kMostHalvings = 3;  // and a number of two bits
+constexpr std::uint32_t kHalvingsShift = 4, kMostHalvings = 3;  // and a number of two bits
 constexpr float kLeastShare = 1.0f / 1048576.0f;
 constexpr std::uint32_t kMaxClasses = 4096;
 constexpr std::uint32_t kMaxHiddenSize = 1024;
@@ -73,7 +73,7 @@ Config make_config(const ConfigWords& word) {
   config.temperature_by_class = (word[23] & kTemperatureByClass) != 0;
   config.text_ngrams = (word[23] & kTextNgrams) != 0;
   config.doubt = (word[23] & kDoubt) != 0;
-  config.share_in_doubt = 1.0f / static_cast<float>(1u << (word[23] >> kHalvings & kMostHalvings));
+  config.share_in_doubt = 1.0f / static_cast<float>(1u << (word[23] >> kHalvingsShift & kMostHalvings));
   return config;
 }
 
@@ -137,7 +137,7 @@ Error check_config(const ConfigWords& word, Config& config) {
   if (word[13] != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know attention %u: update beex", word[13]);
   }
-  if ((word[23] & ~(kElimination | kTemperatureByClass | kTextNgrams | kDoubt | kMostHalvings << kHalvings)) != 0) {
+  if ((word[23] & ~(kElimination | kTemperatureByClass | kTextNgrams | kDoubt | kMostHalvings << kHalvingsShift)) != 0) {
     return make_error(Status::kUnsupportedFeature, "config: this engine does not know features 0x%x: update beex", word[23]);
   }
   for (const Range& range : kRanges) {

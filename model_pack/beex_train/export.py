@@ -11,7 +11,7 @@ import torch
 from .binary import BinaryLinear, Quantizer, few_bit_column_indices, few_bit_column_scale, few_bit_indices, few_bit_scale
 from .model import Attention, Block, Classifier
 from .pack import (
-    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, HALVINGS, SHARES_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackWriter, curve_section,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, SHARE_SHIFT, SHARES_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackWriter, curve_section,
     doubtful_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
 from .tokenizer import Encoder
@@ -93,7 +93,7 @@ def export(
     temperatures = np.asarray(temperatures if temperatures is not None else [1.0] * len(model.exits), np.float64)
     features = (model.profile is not None) * ELIMINATION + (temperatures.ndim == 2) * CLASS_TEMPERATURES + config.text_ngrams * TEXT_NGRAMS
     if model.doubtful:
-        features += DOUBT + (SHARES_IN_DOUBT.index(model.share_in_doubt) << HALVINGS)
+        features += DOUBT + (SHARES_IN_DOUBT.index(model.share_in_doubt) << SHARE_SHIFT)
     values = {
         "inputs": config.inputs, "task": TASKS.index(config.task), "classes": config.classes, "vocabulary_size": config.vocabulary_size,
         "hidden_size": config.hidden_size, "blocks": config.blocks, "heads": config.heads, "slfn_size": config.slfn_size,

@@ -11,7 +11,7 @@ import torch
 from .export import export
 from .model import Classifier, ModelConfig
 from .pack import (
-    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, HALVINGS, RULE_KINDS, SHARES_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
+    CLASS_TEMPERATURES, CONFIG_FIELDS, CONFIG_WORDS, DOUBT, ELIMINATION, RULE_KINDS, SHARE_SHIFT, SHARES_IN_DOUBT, SLFN_FORMS, TASKS, TEXT_NGRAMS, CurvePoint, ExitRule, PackFile, PackWriter, Policy,
     curve_section, doubtful_section, json_section, lines_section, pack_bits, pack_few_bits,
 )  # fmt: skip
 from .simulate import EXIT_REASONS, Simulator, Tap
@@ -164,7 +164,7 @@ def random_pack(
         normalizer=1, cls_id=encoder.cls_id, sep_id=encoder.sep_id, unk_id=encoder.unk_id,
         ngram_buckets=ngrams[0], ngram_longest=ngrams[1], ngram_bits=ngrams[2], exit_bits=exit_bits,
         skip_width=skip_width,
-        features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS + bool(doubtful) * DOUBT + (SHARES_IN_DOUBT.index(share_in_doubt) << HALVINGS),
+        features=bool(profile) * ELIMINATION + class_temperatures * CLASS_TEMPERATURES + text_ngrams * TEXT_NGRAMS + bool(doubtful) * DOUBT + (SHARES_IN_DOUBT.index(share_in_doubt) << SHARE_SHIFT),
     )  # fmt: skip
     words = np.zeros(CONFIG_WORDS, np.uint32)
     words[: len(CONFIG_FIELDS)] = [values[field] for field in CONFIG_FIELDS]

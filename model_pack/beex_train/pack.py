@@ -28,9 +28,9 @@ TASKS = ("single", "multi", "features")
 SLFN_FORMS = ("open", "bounded", "rectified")
 RULE = struct.Struct("<IfffII")
 RULE_KINDS = ("off", "fractional", "entropy", "patience", "probability")
-# Bits of the config's `features`, and how far above them how often `share_in_doubt` is halved.
-ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT, HALVINGS = 1, 2, 4, 8, 4
-SHARES_IN_DOUBT = (1.0, 0.5, 0.25, 0.125)  # of exit 0's logits, that later exits add; by how often it is halved
+# Bits of the config's `features`; and the first of the two that say how much of exit 0's logits later exits add in doubt, by its number among the shares.
+ELIMINATION, CLASS_TEMPERATURES, TEXT_NGRAMS, DOUBT = 1, 2, 4, 8
+SHARE_SHIFT, SHARES_IN_DOUBT = 4, (1.0, 0.5, 0.25, 0.125)
 CURVE_HEAD, CURVE_NAME = struct.Struct("<4f"), struct.Struct("<II")
 CURVE_ROW = CURVE_HEAD.size + RULE.size + CURVE_NAME.size
 MOST_CURVE_ROWS = 64
@@ -228,8 +228,8 @@ class PackFile:
 
     @property
     def share_in_doubt(self) -> float:
-        """How much of exit 0's logits later exits add where there is such a token."""
-        return SHARES_IN_DOUBT[self.config["features"] >> HALVINGS & 3]
+        """How much of exit 0's logits later exits add where there is a doubtful token, 0 to 1 (FORMAT.md, "Doubt")."""
+        return SHARES_IN_DOUBT[self.config["features"] >> SHARE_SHIFT & 3]
 
     @property
     def ngram_places(self) -> np.ndarray:

@@ -15,7 +15,7 @@ from beex_train import bias
 from beex_train.cards import pack_table, paper_table, publish, speed_table, write_cards
 from beex_train.data import DataError
 from beex_train.fit import Settings
-from beex_train.pack import HEADER, ENTRY, HALVINGS, CurvePoint, ExitRule, PackFile, Policy, json_section, with_sections
+from beex_train.pack import HEADER, ENTRY, SHARE_SHIFT, CurvePoint, ExitRule, PackFile, Policy, json_section, with_sections
 from beex_train.pareto import picture
 from beex_train.report import measure
 from beex_train.results import load, over_seeds
@@ -128,7 +128,7 @@ def test_card_names_weak_labels_groups_and_doubtful_words(folder):
     own = made_report([60, 70, 75], classes=3, doubtful=["not", "t"])
     pack = folder / "packs" / "sentiment.beex"
     config = np.frombuffer(PackFile.open(pack).sections["config"], "<u4").copy()
-    config[23] |= 2 << HALVINGS
+    config[23] |= 2 << SHARE_SHIFT
     pack.write_bytes(with_sections(pack.read_bytes(), {"config": config.tobytes(), "metadata": json_section({"metrics": own})}))
     probed = bias.probe(lambda text: 0.9 if "Muslim" in text else 0.1, "bad")
     (folder / "reports" / "sentiment.bias.json").write_text(json.dumps(probed))
